@@ -1,0 +1,371 @@
+"""A run: one agent execution on one repository at one ref. Its states, its lease, and every rule that moves it.
+
+All functions here are pure: they take a ``Run`` and the time, and return the next ``Run`` or raise. Who persists the
+result does so with a revision check, so two deciders can never both win.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from infra.core.clock import MINUTE, SECOND, Instant, later
+from infra.core.errors import Conflict
+from infra.core.ids import RunId
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    PROVISIONING = "provisioning"
+    RUNNING = "running"
+    WAITING_APPROVAL = "waiting_approval"
+    WAITING_BUDGET = "waiting_budget"
+    WAITING_RATE_LIMIT = "waiting_rate_limit"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    NO_CHANGES = "no_changes"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    BLOCKED = "blocked"
+
+
+class Phase(StrEnum):
+    """Where a running run is; kept as the checkpoint from which the next attempt resumes."""
+
+    CLONING = "cloning"
+    WORKING = "working"
+    PUBLISHING = "publishing"
+
+
+TERMINAL = frozenset({State.SUCCEEDED, State.NO_CHANGES, State.FAILED, State.CANCELLED, State.TIMED_OUT, State.BLOCKED})
+
+_WAITS = {State.WAITING_APPROVAL, State.WAITING_BUDGET, State.WAITING_RATE_LIMIT, State.PAUSED}
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.PROVISIONING, State.RUNNING, State.FAILED, State.CANCELLED, State.BLOCKED, *_WAITS}),
+    State.PROVISIONING: frozenset(
+        {State.QUEUED, State.RUNNING, State.FAILED, State.CANCELLED, State.TIMED_OUT, State.BLOCKED}
+    ),
+    # back to queued: the holder was lost and the next attempt resumes from the checkpoint
+    State.RUNNING: frozenset({State.QUEUED, *TERMINAL, *_WAITS}),
+    **{wait: frozenset({State.QUEUED, State.CANCELLED, State.FAILED, State.BLOCKED}) for wait in sorted(_WAITS)},
+    **{end: frozenset() for end in sorted(TERMINAL)},
+}
+"""The only moves there are. ``docs/run-states.md`` is generated from this table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to work on the run until ``expires_at``. ``fence`` only grows: writes under an older one are refused."""
+
+    holder: str
+    fence: int
+    expires_at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the request came from and who asked.
+
+    ``kind``: workflow_dispatch, github_issue, …; ``actor``: login or API key id; ``issue``: number, 0 when there is none;
+    ``delivery``: the key that de-duplicates the request.
+    """
+
+    kind: str
+    actor: str
+    issue: int = 0
+    issue_url: str = ""
+    delivery: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one attempt may use. Money in millionths of a US dollar, times in seconds."""
+
+    budget_micros: int
+    wall_seconds: int
+    idle_seconds: int
+    max_turns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens and money spent so far, all attempts together. ``cost_micros``: millionths of a US dollar.
+
+    ``cost_basis``: ``metered`` (counted by the broker from each answer), ``reported`` (the agent's own figure) or
+    ``unknown`` (nothing could be counted; the budget keeps the whole reservation).
+    """
+
+    turns: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost_micros: int = 0
+    cost_basis: str = "metered"
+
+    def plus(self, other: Usage) -> Usage:
+        return Usage(
+            turns=self.turns + other.turns,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
+            cost_micros=self.cost_micros + other.cost_micros,
+            cost_basis=self.cost_basis
+            if self.cost_basis == other.cost_basis
+            else "unknown"
+            if "unknown" in (self.cost_basis, other.cost_basis)
+            else "reported",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What the next attempt need not do again. ``result`` names the artifact with the agent's saved work (a git bundle)."""
+
+    phase: Phase
+    base_sha: str = ""
+    head_sha: str = ""
+    session_id: str = ""
+    result: str = ""
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """The pull request that the run opened or adopted."""
+
+    number: int
+    url: str
+    branch: str
+    head_sha: str
+    files_changed: int = 0
+    lines_added: int = 0
+    lines_removed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a run ended as it did: a stable code, one sentence, and the next step."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The whole record of a run. ``wake_at`` is when the sweeper must look at it again; every non-terminal run has one."""
+
+    id: RunId
+    owner: str
+    repo: str
+    installation_id: int
+    ref: str
+    base_sha: str
+    title: str
+    task: str
+    action: str
+    origin: Origin
+    limits: Limits
+    model: str
+    state: State
+    created_at: Instant
+    updated_at: Instant
+    wake_at: Instant | None
+    phase: Phase | None = None
+    attempt: int = 0
+    fence: int = 0
+    lease: Lease | None = None
+    started_at: Instant | None = None
+    finished_at: Instant | None = None
+    cancel_requested_at: Instant | None = None
+    checkpoint: Checkpoint | None = None
+    delivered: Delivered | None = None
+    reason: Reason | None = None
+    usage: Usage = Usage()
+    token_hash: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def branch(self) -> str:
+        """Derived, never stored: two attempts cannot disagree about it."""
+        return f"claude/{self.id}"
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.owner}/{self.repo}"
+
+
+class Ended(Conflict):
+    """The run is over; nothing more may be done to it."""
+
+    default_code = "run_ended"
+
+
+class Held(Conflict):
+    """Another runner holds a live lease."""
+
+    default_code = "run_held"
+
+
+class Fenced(Conflict):
+    """The caller's lease was taken over; it must stop without touching anything."""
+
+    default_code = "lease_lost"
+
+
+MAX_ATTEMPTS = 5
+"""Attempts after which a run that keeps losing its runner is given up, so that a poison run cannot circle for ever."""
+
+LAUNCH_GRACE = 60 * SECOND
+"""How long a queued task may take to be claimed before the sweeper creates it anew."""
+
+
+def move(run: Run, to: State, now: Instant) -> Run:
+    """The run in its new state. Raises ``Ended`` or ``Conflict`` when the table has no such arrow."""
+    if to not in TRANSITIONS[run.state]:
+        if run.ended:
+            raise Ended(f"Run {run.id} already ended as {run.state}.", hint="Start a new run.")
+        raise Conflict(f"Run {run.id} cannot go from {run.state} to {to}.", code="invalid_transition")
+    ending = to in TERMINAL
+    return replace(
+        run,
+        state=to,
+        updated_at=now,
+        lease=None if to is not State.RUNNING else run.lease,
+        phase=run.phase if to is State.RUNNING or ending else None,
+        finished_at=now if ending else None,
+        wake_at=None if ending else run.wake_at,
+    )
+
+
+def claim(run: Run, *, holder: str, now: Instant, lease_ms: int) -> Run:
+    """Takes the run for ``holder`` under the next fence.
+
+    Raises ``Ended`` when there is nothing left to do and ``Held`` while another holder's lease lives. Claiming again
+    by the same holder is a lost answer repeated, and renews.
+    """
+    if run.ended:
+        raise Ended(f"Run {run.id} already ended as {run.state}.")
+    if run.lease is not None and run.lease.expires_at > now and run.lease.holder != holder:
+        raise Held(
+            f"Run {run.id} is being worked on by another runner.",
+            hint="Nothing to do: the other runner will finish it.",
+        )
+    if run.lease is not None and run.lease.holder == holder and run.state is State.RUNNING:
+        return renew(run, fence=run.fence, now=now, lease_ms=lease_ms)
+    fence = run.fence + 1
+    expires = later(now, lease_ms)
+    started = move(run, State.RUNNING, now) if run.state is not State.RUNNING else run
+    return replace(
+        started,
+        attempt=run.attempt + 1,
+        fence=fence,
+        lease=Lease(holder=holder, fence=fence, expires_at=expires),
+        phase=run.checkpoint.phase if run.checkpoint else Phase.CLONING,
+        started_at=run.started_at or now,
+        updated_at=now,
+        wake_at=expires,
+    )
+
+
+def check_fence(run: Run, fence: int) -> None:
+    """Raises ``Ended`` or ``Fenced`` unless ``fence`` is the newest lease of a running run."""
+    if run.ended:
+        raise Ended(f"Run {run.id} already ended as {run.state}.")
+    if run.lease is None or run.fence != fence:
+        raise Fenced(
+            f"The lease with fence {fence} on run {run.id} was taken over.",
+            hint="Stop now; another attempt owns the run.",
+        )
+
+
+def renew(
+    run: Run,
+    *,
+    fence: int,
+    now: Instant,
+    lease_ms: int,
+    phase: Phase | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Run:
+    """A heartbeat: the lease lives on, the phase and the checkpoint move forward."""
+    check_fence(run, fence)
+    assert run.lease is not None
+    expires = later(now, lease_ms)
+    return replace(
+        run,
+        lease=replace(run.lease, expires_at=expires),
+        phase=phase or run.phase,
+        checkpoint=checkpoint or run.checkpoint,
+        updated_at=now,
+        wake_at=expires,
+    )
+
+
+def request_cancel(run: Run, now: Instant) -> Run:
+    """Cancelled at once when nobody works on it; otherwise the holder is asked to stop (and swept if it does not)."""
+    if run.ended:
+        raise Ended(f"Run {run.id} already ended as {run.state}.", hint="There is nothing to cancel.")
+    if run.lease is not None and run.lease.expires_at > now:
+        return replace(run, cancel_requested_at=run.cancel_requested_at or now, updated_at=now)
+    return settle(
+        run,
+        State.CANCELLED,
+        now=now,
+        reason=Reason(code="cancelled", message="Cancelled before a runner worked on it."),
+    )
+
+
+def settle(
+    run: Run,
+    state: State,
+    *,
+    now: Instant,
+    reason: Reason | None = None,
+    delivered: Delivered | None = None,
+    usage: Usage | None = None,
+) -> Run:
+    """The end, once. ``usage`` is what the last attempt used and is added to what earlier attempts left."""
+    ended = move(run, state, now)
+    return replace(
+        ended, reason=reason, delivered=delivered or run.delivered, usage=run.usage.plus(usage) if usage else run.usage
+    )
+
+
+def swept(run: Run, now: Instant) -> Run | None:
+    """What must happen to a run whose ``wake_at`` has passed; None when there is nothing to do.
+
+    A lost holder means the next attempt (or the end, when it was to be cancelled or has had ``MAX_ATTEMPTS``);
+    a queued run that nobody claimed gets its task again.
+    """
+    if run.ended or run.wake_at is None or run.wake_at > now:
+        return None
+    if run.cancel_requested_at is not None:
+        return settle(
+            run,
+            State.CANCELLED,
+            now=now,
+            reason=Reason(code="cancelled", message="Cancelled; its runner had stopped answering."),
+        )
+    if run.attempt >= MAX_ATTEMPTS:
+        message = f"Given up after {run.attempt} attempts: each runner was lost before it finished."
+        return settle(
+            run,
+            State.FAILED,
+            now=now,
+            reason=Reason(
+                code="runner_lost",
+                message=message,
+                hint="Read the last events of the run; the runner's log says why it died.",
+            ),
+        )
+    queued = move(run, State.QUEUED, now) if run.state is not State.QUEUED else run
+    return replace(queued, wake_at=later(now, min(LAUNCH_GRACE * 2**run.attempt, 10 * MINUTE)), updated_at=now)
