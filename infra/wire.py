@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from infra.core.clock import Instant
 from infra.core.run import Checkpoint, Delivered, Limits, Phase, Reason, State, Usage
 from infra.core.timeline import EventType
 
@@ -108,7 +109,7 @@ class ModelCredentials(Strict, frozen=True, kw_only=True):
 class WireEvent(Strict, frozen=True, kw_only=True):
     sequence: int
     type: EventType
-    at: int
+    at: Instant
     data: dict[str, Any]
 
 

@@ -158,7 +158,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """The whole record of a run. ``wake_at`` is when the sweeper must look at it again; every non-terminal run has one."""
+    """The whole record of a run.
+
+    ``wake_at`` is when the sweeper must look at it again; every non-terminal run has one. ``launch`` counts the tasks
+    made for it: a task's name and the run token carry it, so whatever belongs to an older launch is refused.
+    ``spent`` is what the present attempt has said it used; it joins ``usage`` when the attempt is over, however it ends.
+    """
 
     id: RunId
     owner: str
@@ -187,7 +192,9 @@ class Run:
     delivered: Delivered | None = None
     reason: Reason | None = None
     usage: Usage = Usage()
-    token_hash: str = ""
+    spent: Usage = Usage()
+    launch: int = 1
+    launched_at: Instant
 
     @property
     def ended(self) -> bool:
@@ -223,6 +230,9 @@ class Fenced(Conflict):
 
 MAX_ATTEMPTS = 5
 """Attempts after which a run that keeps losing its runner is given up, so that a poison run cannot circle for ever."""
+
+MAX_LAUNCHES = 12
+"""Launches after which a run that no runner ever claims is given up."""
 
 LAUNCH_GRACE = 60 * SECOND
 """How long a queued task may take to be claimed before the sweeper creates it anew."""
@@ -271,6 +281,8 @@ def claim(run: Run, *, holder: str, now: Instant, lease_ms: int) -> Run:
         lease=Lease(holder=holder, fence=fence, expires_at=expires),
         phase=run.checkpoint.phase if run.checkpoint else Phase.CLONING,
         started_at=run.started_at or now,
+        usage=run.usage.plus(run.spent),
+        spent=Usage(),
         updated_at=now,
         wake_at=expires,
     )
@@ -295,8 +307,9 @@ def renew(
     lease_ms: int,
     phase: Phase | None = None,
     checkpoint: Checkpoint | None = None,
+    spent: Usage | None = None,
 ) -> Run:
-    """A heartbeat: the lease lives on, the phase and the checkpoint move forward."""
+    """A heartbeat: the lease lives on; phase, checkpoint and what was spent move forward."""
     check_fence(run, fence)
     assert run.lease is not None
     expires = later(now, lease_ms)
@@ -305,6 +318,7 @@ def renew(
         lease=replace(run.lease, expires_at=expires),
         phase=phase or run.phase,
         checkpoint=checkpoint or run.checkpoint,
+        spent=spent or run.spent,
         updated_at=now,
         wake_at=expires,
     )
@@ -333,10 +347,13 @@ def settle(
     delivered: Delivered | None = None,
     usage: Usage | None = None,
 ) -> Run:
-    """The end, once. ``usage`` is what the last attempt used and is added to what earlier attempts left."""
-    ended = move(run, state, now)
+    """The end, once. ``usage`` is what the last attempt used; without it the last heartbeat's figure counts."""
     return replace(
-        ended, reason=reason, delivered=delivered or run.delivered, usage=run.usage.plus(usage) if usage else run.usage
+        move(run, state, now),
+        reason=reason,
+        delivered=delivered or run.delivered,
+        usage=run.usage.plus(usage or run.spent),
+        spent=Usage(),
     )
 
 
@@ -367,5 +384,15 @@ def swept(run: Run, now: Instant) -> Run | None:
                 hint="Read the last events of the run; the runner's log says why it died.",
             ),
         )
+    if run.launch >= MAX_LAUNCHES:
+        message = f"Given up after {run.launch} launches: no runner ever took the run."
+        hint = "Check that CLAUDE_CLOUD_RUN_URL answers GET /health and that the queue may call it."
+        return settle(run, State.FAILED, now=now, reason=Reason(code="runner_unreachable", message=message, hint=hint))
     queued = move(run, State.QUEUED, now) if run.state is not State.QUEUED else run
-    return replace(queued, wake_at=later(now, min(LAUNCH_GRACE * 2**run.attempt, 10 * MINUTE)), updated_at=now)
+    return replace(
+        queued,
+        launch=run.launch + 1,
+        launched_at=now,
+        wake_at=later(now, min(LAUNCH_GRACE * 2 ** (run.launch - run.attempt), 10 * MINUTE)),
+        updated_at=now,
+    )

@@ -1,0 +1,97 @@
+"""How runs and events look from outside. Stable JSON: fields are added, never renamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra.core.clock import Instant, iso
+from infra.core.run import Run, State
+from infra.core.timeline import Event
+
+_SUCCESS = frozenset({State.SUCCEEDED, State.NO_CHANGES})
+
+
+def dispatch_view(run: Run, own_url: str) -> dict[str, Any]:
+    """The answer of the dispatch call: whether it worked, the PR URL, and what it took."""
+    return {
+        "run_id": run.id,
+        "status": run.state,
+        "success": run.state in _SUCCESS if run.ended else None,
+        "pr_url": run.delivered.url if run.delivered else None,
+        **_metrics(run),
+        "error": _error(run),
+        "status_url": f"{own_url}/api/runs/{run.id}",
+        "events_url": f"{own_url}/api/runs/{run.id}/events",
+    }
+
+
+def run_view(run: Run, own_url: str) -> dict[str, Any]:
+    """One run, whole."""
+    return {
+        "id": run.id,
+        "repository": run.full_name,
+        "ref": run.ref,
+        "base_sha": run.base_sha,
+        "title": run.title,
+        "status": run.state,
+        "phase": run.phase,
+        "attempt": run.attempt,
+        "trigger": {"kind": run.origin.kind, "actor": run.origin.actor, "issue": run.origin.issue or None},
+        "created_at": iso(run.created_at),
+        "started_at": _iso(run.started_at),
+        "finished_at": _iso(run.finished_at),
+        "cancel_requested_at": _iso(run.cancel_requested_at),
+        "pr_url": run.delivered.url if run.delivered else None,
+        "branch": run.branch,
+        "changes": _changes(run),
+        "model": run.model,
+        **_metrics(run),
+        "error": _error(run),
+        "status_url": f"{own_url}/api/runs/{run.id}",
+        "events_url": f"{own_url}/api/runs/{run.id}/events",
+    }
+
+
+def event_view(event: Event) -> dict[str, Any]:
+    return {"sequence": event.sequence, "type": event.type, "at": iso(event.at), "data": event.data}
+
+
+def _metrics(run: Run) -> dict[str, Any]:
+    usage = run.usage.plus(run.spent)
+    return {
+        "duration_seconds": _duration(run),
+        "turns": usage.turns,
+        "tokens": {
+            "input": usage.input_tokens,
+            "output": usage.output_tokens,
+            "cache_read": usage.cache_read_tokens,
+            "cache_write": usage.cache_write_tokens,
+        },
+        "cost_usd": usage.cost_micros / 1_000_000,
+        "cost_basis": usage.cost_basis,
+    }
+
+
+def _changes(run: Run) -> dict[str, int] | None:
+    if run.delivered is None:
+        return None
+    return {
+        "files": run.delivered.files_changed,
+        "added": run.delivered.lines_added,
+        "removed": run.delivered.lines_removed,
+    }
+
+
+def _duration(run: Run) -> float | None:
+    """Seconds from the request to the end, as the person who waits feels them."""
+    return (run.finished_at - run.created_at) / 1000 if run.finished_at else None
+
+
+def _error(run: Run) -> dict[str, str] | None:
+    if run.reason is None:
+        return None
+    return {"code": run.reason.code, "message": run.reason.message, "hint": run.reason.hint}
+
+
+def _iso(moment: Instant | None) -> str | None:
+    return iso(moment) if moment is not None else None

@@ -1,0 +1,99 @@
+"""One request on its way through a handler: bounded body, strict JSON, the caller once the access rule has passed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dispatcher.services import Services
+from infra.core.access import ApiKey
+from infra.core.errors import Invalid, TooLarge
+from infra.core.ids import RunId, parse_run_id
+
+KIB = 1024
+MIB = 1024 * KIB
+
+BODY_SECONDS = 20.0
+"""Time for a whole body to arrive; a sender that trickles bytes is cut off."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Call:
+    """``key`` is set by routes that need an API key, ``run_id`` and ``launch`` by routes for runners."""
+
+    request: Request
+    services: Services
+    request_id: str
+    key: ApiKey | None = None
+    run_id: RunId | None = None
+    launch: int = 0
+    _body: bytes | None = None
+
+    @property
+    def caller(self) -> str:
+        """Who asked, as shown in records."""
+        return f"key {self.key.name}" if self.key else "unknown"
+
+    def path_run_id(self) -> RunId:
+        return parse_run_id(self.request.path_params["run_id"])
+
+    async def body(self, limit: int = MIB) -> bytes:
+        """The whole body. Raises ``TooLarge`` (before reading when its length is announced) and ``Invalid`` when it is too slow."""
+        if self._body is None:
+            self._body = await _read(self.request, limit)
+        return self._body
+
+    async def decode(self, kind: type[T], limit: int = MIB) -> T:
+        """The body as ``kind``. Raises ``Invalid`` naming the place and what was expected there."""
+        raw = await self.body(limit)
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except msgspec.ValidationError as error:
+            raise Invalid(
+                f"The body does not fit: {str(error).replace('`$.', '`')}.",
+                code="invalid_body",
+                hint="docs/api.md shows the fields.",
+            ) from error
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            raise Invalid(
+                "The body is not JSON.", code="malformed_json", hint="Send one JSON object in UTF-8."
+            ) from error
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(limit)
+    pieces, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for piece in request.stream():
+                size += len(piece)
+                if size > limit:
+                    raise _too_large(limit)
+                pieces.append(piece)
+    except TimeoutError:
+        raise Invalid(
+            "The body took too long to arrive.", code="slow_body", hint=f"Send it within {BODY_SECONDS:.0f} seconds."
+        ) from None
+    return b"".join(pieces)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body is larger than {limit // KIB:,} KiB.",
+        code="body_too_large",
+        hint="Send less; put long material into the repository.",
+    )
+
+
+def reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json", headers=headers)

@@ -1,0 +1,79 @@
+"""State first, task second, sweeper third: how a request becomes a run that cannot get lost.
+
+The run and the locks of its delivery are one commit. The task comes after it; a crash in between leaves a queued run
+whose ``wake_at`` brings the sweeper, which makes the task again under the same rules.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from dispatcher.services import Services
+from infra import run_token
+from infra.core.clock import Instant, later
+from infra.core.errors import PullwrightError
+from infra.core.ids import new_run_id
+from infra.core.queue import MAX_DEADLINE_SECONDS, Task
+from infra.core.run import LAUNCH_GRACE, Run, State
+from infra.core.store import Write
+from infra.core.trigger import RunRequest
+from infra.platform_secrets import RUN_TOKEN_KEY
+from infra.settings import required
+from infra.wire import ProcessIssue
+
+_log = logging.getLogger("dispatcher")
+
+
+def new_run(request: RunRequest, services: Services, now: Instant, *, base_sha: str = "") -> Run:
+    """A queued run, not stored yet."""
+    return Run(
+        id=new_run_id(now, services.entropy),
+        owner=request.repository.owner,
+        repo=request.repository.name,
+        installation_id=request.installation_id,
+        ref=request.ref,
+        base_sha=base_sha,
+        title=request.title,
+        task=request.task,
+        action=request.action,
+        origin=request.origin,
+        limits=request.limits,
+        model=request.model,
+        state=State.QUEUED,
+        created_at=now,
+        updated_at=now,
+        launched_at=now,
+        wake_at=later(now, LAUNCH_GRACE),
+    )
+
+
+async def launch(run: Run, services: Services, *locks: Write) -> None:
+    """Stores the run together with ``locks``, then asks for a runner.
+
+    Raises ``AlreadyExists`` when a lock is taken (then nothing was stored). A queue that does not take the task is
+    no failure for the caller: the run is stored and the sweeper asks again.
+    """
+    required(services.settings.claude_cloud_run_url, "CLAUDE_CLOUD_RUN_URL")
+    await services.store.commit(services.runs.creation(run), *locks)
+    await enqueue(run, services)
+
+
+async def enqueue(run: Run, services: Services) -> None:
+    """Creates the task of the run's present launch; the same launch twice is one task."""
+    runner_url = services.settings.claude_cloud_run_url.rstrip("/")
+    token = run_token.mint(await services.platform.one(RUN_TOKEN_KEY), run)
+    body = ProcessIssue(run_id=run.id, token=token, gateway_url=services.settings.own_url)
+    task = Task(
+        name=f"{run.id}-{run.launch}",
+        url=f"{runner_url}/process-issue",
+        body=msgspec.json.encode(body),
+        headers={"content-type": "application/json"},
+        deadline_seconds=MAX_DEADLINE_SECONDS,
+        audience=runner_url,
+    )
+    try:
+        await services.queue.create(task)
+    except PullwrightError as error:
+        _log.warning("task not created, the sweeper will try again", extra={"run_id": run.id, "reason": error.message})

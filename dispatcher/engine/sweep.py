@@ -1,0 +1,47 @@
+"""Nothing stays stuck: every non-terminal run has a time at which somebody looks at it again, and this is who."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from dispatcher.engine.launch import enqueue
+from dispatcher.services import Services
+from infra.core.run import Run, State, swept
+
+_log = logging.getLogger("dispatcher")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """How many runs were looked at, launched again, and given up or cancelled; and stored leftovers removed."""
+
+    due: int
+    relaunched: int
+    ended: int
+    purged: int
+
+
+async def sweep(services: Services) -> Sweep:
+    """One pass. Safe to run twice at once: each change is decided on the newest state under a revision check."""
+    now = services.clock()
+    due = await services.runs.due(now)
+    relaunched = ended = 0
+    for run in due:
+        after = await services.runs.change(run.id, lambda current: swept(current, now) or current)
+        if after.ended:
+            ended += 1
+            services.bell.ring(run.id)
+        elif after.state is State.QUEUED and after.launch != run.launch:
+            relaunched += 1
+            await enqueue(after, services)
+        _log_swept(run, after)
+    return Sweep(due=len(due), relaunched=relaunched, ended=ended, purged=await services.store.purge(now))
+
+
+def _log_swept(before: Run, after: Run) -> None:
+    if after != before:
+        _log.warning(
+            "swept",
+            extra={"run_id": before.id, "from_state": before.state, "to_state": after.state, "launch": after.launch},
+        )

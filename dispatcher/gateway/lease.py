@@ -1,0 +1,136 @@
+"""Claim, heartbeat, settle: the life of a lease, as the runner asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from starlette.responses import Response
+
+from dispatcher.call import Call, reply
+from dispatcher.engine.prepare import Blocked, prepare
+from dispatcher.engine.verify import RUNNER_MAY_REPORT, verified
+from dispatcher.services import Services
+from infra.core import run as rules
+from infra.core.clock import SECOND
+from infra.core.errors import Invalid
+from infra.core.ids import RunId
+from infra.core.prompt import build_prompt
+from infra.core.run import Ended, Run
+from infra.wire import Assignment, Beat, Claimed, ClaimRequest, Heartbeat, Settled, Settlement
+
+
+def run_of(call: Call) -> RunId:
+    """The run that the caller's token is for."""
+    assert call.run_id is not None, "only routes for runners come here"
+    return call.run_id
+
+
+async def claim(call: Call) -> Response:
+    """``POST /api/runs/{id}/claim``: the lease and the assignment, or 409 when there is nothing to do."""
+    services, run_id = call.services, run_of(call)
+    request = await call.decode(ClaimRequest)
+    now = services.clock()
+    run = await services.runs.change(
+        run_id, lambda current: rules.claim(current, holder=request.holder, now=now, lease_ms=_lease_ms(services))
+    )
+    run = await _pinned(run, services)
+    settings = services.settings
+    return reply(
+        Claimed(
+            fence=run.fence,
+            attempt=run.attempt,
+            lease_seconds=settings.lease_seconds,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            next_sequence=await services.timelines.next_sequence(run_id),
+            assignment=await _assignment(run, services),
+            checkpoint=run.checkpoint,
+        )
+    )
+
+
+async def _pinned(run: Run, services: Services) -> Run:
+    """The run with its base pinned; a run that must not start ends here, and so does the claim."""
+    prepared = await prepare(run, services)
+    if isinstance(prepared, Blocked):
+        now = services.clock()
+        await services.runs.change(
+            run.id, lambda current: rules.settle(current, prepared.state, now=now, reason=prepared.reason)
+        )
+        services.bell.ring(run.id)
+        raise Ended(f"Run {run.id} ended as {prepared.state}: {prepared.reason.message}")
+    if prepared == run:
+        return run
+    return await services.runs.change(
+        run.id, lambda current: replace(current, ref=prepared.ref, base_sha=prepared.base_sha)
+    )
+
+
+async def _assignment(run: Run, services: Services) -> Assignment:
+    settings = services.settings
+    bot = await services.identity()
+    return Assignment(
+        run_id=run.id,
+        owner=run.owner,
+        repo=run.repo,
+        git_url=f"{settings.github_url.rstrip('/')}/{run.full_name}.git",
+        api_url=settings.github_api_url.rstrip("/"),
+        ref=run.ref,
+        base_sha=run.base_sha,
+        branch=run.branch,
+        title=run.title,
+        prompt=build_prompt(run),
+        closes=run.origin.issue,
+        requested_by=run.origin.actor,
+        author_name=bot.name,
+        author_email=bot.email,
+        model=run.model,
+        limits=run.limits,
+        run_url=f"{settings.own_url}/api/runs/{run.id}",
+        rehearsal=settings.rehearsal,
+    )
+
+
+async def heartbeat(call: Call) -> Response:
+    """``POST /api/runs/{id}/heartbeat``: the lease lives on; the answer says whether to stop."""
+    services, run_id = call.services, run_of(call)
+    beat = await call.decode(Heartbeat)
+    now = services.clock()
+    run = await services.runs.change(
+        run_id,
+        lambda current: rules.renew(
+            current,
+            fence=beat.fence,
+            now=now,
+            lease_ms=_lease_ms(services),
+            phase=beat.phase,
+            checkpoint=beat.checkpoint,
+            spent=beat.spent,
+        ),
+    )
+    return reply(Beat(cancel=run.cancel_requested_at is not None, lease_seconds=services.settings.lease_seconds))
+
+
+async def settle(call: Call) -> Response:
+    """``POST /api/runs/{id}/settle``: the end, verified, written once. Repeating it gives the same answer."""
+    services, run_id = call.services, run_of(call)
+    report = await call.decode(Settlement)
+    if report.state not in RUNNER_MAY_REPORT:
+        raise Invalid(f"A runner cannot settle a run as {report.state}.", code="invalid_settlement")
+    run = await services.runs.get(run_id)
+    if run.ended and run.fence == report.fence:
+        return reply(Settled(state=run.state))
+    rules.check_fence(run, report.fence)
+    state, reason, delivered = await verified(run, report, services)
+    now = services.clock()
+
+    def end(current: Run) -> Run:
+        rules.check_fence(current, report.fence)
+        return rules.settle(current, state, now=now, reason=reason, delivered=delivered, usage=report.usage)
+
+    run = await services.runs.change(run_id, end)
+    services.bell.ring(run_id)
+    return reply(Settled(state=run.state))
+
+
+def _lease_ms(services: Services) -> int:
+    return int(services.settings.lease_seconds * SECOND)

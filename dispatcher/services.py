@@ -1,0 +1,56 @@
+"""The collaborators of every handler, made once by ``wiring.py`` and handed down; nobody looks them up."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from dispatcher.bell import Bell
+from infra.core.bucket import Bucket
+from infra.core.clock import Clock
+from infra.core.forge import Forge
+from infra.core.ids import Entropy
+from infra.core.queue import Queue
+from infra.core.secrets import Secrets
+from infra.core.store import Documents
+from infra.core.trigger import Policy
+from infra.platform_secrets import PlatformSecrets
+from infra.records.deliveries import Deliveries
+from infra.records.keys import ApiKeys
+from infra.records.nonces import Nonces
+from infra.records.runs import Runs
+from infra.records.timelines import Timelines
+from infra.settings import DispatcherSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """``forge`` is a function because the App may be configured after the start (and must be, to be used)."""
+
+    settings: DispatcherSettings
+    policy: Policy
+    clock: Clock
+    entropy: Entropy
+    store: Documents
+    queue: Queue
+    secrets: Secrets
+    bucket: Bucket
+    runs: Runs
+    timelines: Timelines
+    deliveries: Deliveries
+    keys: ApiKeys
+    nonces: Nonces
+    bell: Bell
+    forge: Callable[[], Awaitable[Forge]]
+    identity: Callable[[], Awaitable[BotIdentity]]
+    platform: PlatformSecrets
+    check_internal: Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotIdentity:
+    """Who commits: the App's bot user. The e-mail holds the bot's user id, not the App's, or GitHub shows no avatar.
+    https://github.com/actions/create-github-app-token (README, "commit with git CLI")"""
+
+    name: str
+    email: str

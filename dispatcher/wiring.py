@@ -1,0 +1,175 @@
+"""Settings → collaborators: the only file of the control plane that names an adapter.
+
+Adapters are imported inside the functions that choose them, so that a cold start loads only what it uses.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from dispatcher.bell import Bell
+from dispatcher.services import BotIdentity, Services
+from infra.core.bucket import Bucket
+from infra.core.clock import Clock, Instant
+from infra.core.errors import Invalid
+from infra.core.forge import Forge
+from infra.core.queue import Queue
+from infra.core.run import Limits
+from infra.core.secrets import Secrets
+from infra.core.store import Documents
+from infra.core.trigger import Policy
+from infra.platform_secrets import (
+    ANTHROPIC_API_KEY,
+    ANTHROPIC_AUTH_TOKEN,
+    APP_ID,
+    APP_PRIVATE_KEY,
+    CLAUDE_CODE_OAUTH_TOKEN,
+    INTERNAL_KEY,
+    WEBHOOK_SECRET,
+    PlatformSecrets,
+)
+from infra.records import runs as run_records
+from infra.records.deliveries import Deliveries
+from infra.records.keys import ApiKeys
+from infra.records.nonces import Nonces
+from infra.records.runs import Runs
+from infra.records.timelines import Timelines
+from infra.settings import DispatcherSettings
+
+MICROS = 1_000_000
+
+
+def system_clock() -> Instant:
+    return Instant(time.time_ns() // MICROS)
+
+
+def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Services:
+    """Everything the handlers need. Opens local files; contacts nothing outside yet."""
+    store = _documents(settings, clock)
+    secrets = _secrets(settings)
+    platform = PlatformSecrets(store=secrets, given=_given(settings), clock=clock)
+    forge = _forge(settings, platform, clock)
+    return Services(
+        settings=settings,
+        policy=_policy(settings),
+        clock=clock,
+        entropy=os.urandom,
+        store=store,
+        queue=_queue(settings, clock),
+        secrets=secrets,
+        bucket=_bucket(settings),
+        runs=Runs(store),
+        timelines=Timelines(store),
+        deliveries=Deliveries(store),
+        keys=ApiKeys(store),
+        nonces=Nonces(store),
+        bell=Bell(),
+        forge=forge,
+        identity=_identity(forge),
+        platform=platform,
+        check_internal=_internal_check(settings, platform, clock),
+    )
+
+
+def _policy(settings: DispatcherSettings) -> Policy:
+    limits = Limits(
+        budget_micros=round(settings.run_budget_usd * MICROS),
+        wall_seconds=settings.run_timeout_seconds,
+        idle_seconds=settings.run_idle_seconds,
+        max_turns=settings.run_max_turns,
+    )
+    return Policy(trigger_label=settings.trigger_label, model=settings.claude_model, limits=limits)
+
+
+def _given(settings: DispatcherSettings) -> dict[str, str]:
+    return {
+        APP_ID: settings.github_app_id,
+        APP_PRIVATE_KEY: settings.github_app_private_key,
+        WEBHOOK_SECRET: settings.github_webhook_secret,
+        ANTHROPIC_API_KEY: settings.anthropic_api_key,
+        ANTHROPIC_AUTH_TOKEN: settings.anthropic_auth_token,
+        CLAUDE_CODE_OAUTH_TOKEN: settings.claude_code_oauth_token,
+    }
+
+
+def _local_only(settings: DispatcherSettings) -> Path:
+    if settings.platform != "local":
+        raise Invalid(
+            "PLATFORM=google is not available in this version.", code="invalid_setting", hint="Set PLATFORM=local."
+        )
+    return Path(settings.data_dir)
+
+
+def _documents(settings: DispatcherSettings, clock: Clock) -> Documents:
+    from infra.local.documents import SqliteDocuments
+
+    return SqliteDocuments.open(
+        _local_only(settings) / "state.db", clock, indexes={run_records.COLLECTION: run_records.INDEXES}
+    )
+
+
+def _secrets(settings: DispatcherSettings) -> Secrets:
+    from infra.local.secrets import FileSecrets
+
+    return FileSecrets(_local_only(settings) / "secrets", entropy=os.urandom)
+
+
+def _queue(settings: DispatcherSettings, clock: Clock) -> Queue:
+    from infra.local.queue import LocalQueue
+
+    return LocalQueue(_local_only(settings) / "queue.db", clock)
+
+
+def _bucket(settings: DispatcherSettings) -> Bucket:
+    from infra.local.bucket import FolderBucket
+
+    return FolderBucket(_local_only(settings) / "artifacts")
+
+
+def _forge(settings: DispatcherSettings, platform: PlatformSecrets, clock: Clock) -> Callable[[], Awaitable[Forge]]:
+    """Connected at first use: the App's key may be stored after the start."""
+    connected: list[Forge] = []
+
+    async def connect_forge() -> Forge:
+        if not connected:
+            connected.append(await _github(settings, platform, clock))
+        return connected[0]
+
+    return connect_forge
+
+
+async def _github(settings: DispatcherSettings, platform: PlatformSecrets, clock: Clock) -> Forge:
+    from infra.github.app_auth import AppCredentials
+    from infra.github.client import GitHubForge
+
+    app_id = (await platform.one(APP_ID)).decode()
+    private_key = (await platform.one(APP_PRIVATE_KEY)).decode()
+    return GitHubForge.connect(
+        api_url=settings.github_api_url,
+        git_url=settings.github_url,
+        credentials=AppCredentials(app_id, private_key),
+        clock=clock,
+    )
+
+
+def _identity(forge: Callable[[], Awaitable[Forge]]) -> Callable[[], Awaitable[BotIdentity]]:
+    async def identity() -> BotIdentity:
+        return BotIdentity(name="", email="")
+
+    return identity
+
+
+def _internal_check(
+    settings: DispatcherSettings, platform: PlatformSecrets, clock: Clock
+) -> Callable[[str], Awaitable[None]]:
+    """Who may call ``/internal``: in local mode whoever holds a token signed with the internal key."""
+
+    async def check(token: str) -> None:
+        from infra.local.identity import verify
+
+        verify(await platform.one(INTERNAL_KEY), token, audience=settings.own_url, now=clock())
+
+    return check

@@ -1,0 +1,219 @@
+"""Triggers and the decision about them: verified facts in, a value with a reason out. Nothing here acts.
+
+"No" is an ordinary result: ``Ignored`` (not for us) and ``Refused`` (for us, but not allowed) carry reasons that are
+stored with the delivery and shown to people.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from infra.core.errors import Invalid
+from infra.core.repository import Repository, parse_ref, parse_repository
+from infra.core.run import Limits, Origin
+
+MAX_TASK_CHARS = 100_000
+"""Room for a long issue with its conversation; with its wrapping it still fits one stored document."""
+
+_CLAUDE_WORKFLOW = re.compile(r"claude(?:[-_.][A-Za-z0-9_-]+)*\.ya?ml", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+class Action(StrEnum):
+    """What a run should deliver."""
+
+    CREATE_PR = "create-pr"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowDispatch:
+    """An authenticated call of the workflow-dispatch API. ``ref`` empty: the default branch."""
+
+    repository: Repository
+    ref: str
+    action: Action
+    task: str
+    caller: str
+    idempotency_key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueTrigger:
+    """A signed ``issues`` delivery. ``label`` is the one just added (``labeled``), ``labels`` all that the issue carries."""
+
+    repository: Repository
+    installation_id: int
+    action: str
+    number: int
+    title: str
+    body: str
+    url: str
+    label: str
+    labels: tuple[str, ...]
+    sender: str
+    sender_is_bot: bool
+    delivery: str
+    body_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the operator allows: the label that starts runs, and what one run may use."""
+
+    trigger_label: str
+    model: str
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """A run that should exist. ``installation_id`` 0 and an empty ``ref`` mean: to be looked up on the forge."""
+
+    repository: Repository
+    installation_id: int
+    ref: str
+    title: str
+    task: str
+    action: Action
+    origin: Origin
+    limits: Limits
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    request: RunRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    reason: str
+
+
+Decision = Accepted | Ignored | Refused
+
+
+def parse_workflow_dispatch(
+    *,
+    owner: str,
+    repo: str,
+    workflow_id: str,
+    ref: str | None,
+    action_type: str,
+    context: str,
+    caller: str,
+    idempotency_key: str = "",
+) -> WorkflowDispatch:
+    """The fields of ``POST /api/workflows/dispatch`` as a trigger. Raises ``Invalid`` naming the field and what is allowed."""
+    if _CLAUDE_WORKFLOW.fullmatch(workflow_id) is None:
+        raise Invalid(
+            "Only Claude workflows can be dispatched; this is not one.",
+            code="unsupported_workflow",
+            hint='Set "workflowId" to claude.yml. Other workflows belong to GitHub Actions.',
+        )
+    if action_type not in set(Action):
+        known = ", ".join(Action)
+        raise Invalid("inputs.action_type is not known.", code="unsupported_action", hint=f"Supported: {known}.")
+    return WorkflowDispatch(
+        repository=parse_repository(owner, repo),
+        ref=parse_ref(ref) if ref else "",
+        action=Action(action_type),
+        task=parse_task(context),
+        caller=caller,
+        idempotency_key=idempotency_key,
+    )
+
+
+def parse_task(text: str) -> str:
+    """The task text, trimmed. Raises ``Invalid`` when it is empty, too long, or holds control characters."""
+    task = text.strip()
+    if not task:
+        raise Invalid(
+            "inputs.context is empty.",
+            code="empty_context",
+            hint="Describe the task in inputs.context, as you would in an issue.",
+        )
+    if len(task) > MAX_TASK_CHARS:
+        raise Invalid(
+            f"inputs.context has {len(task):,} characters; {MAX_TASK_CHARS:,} are allowed.",
+            code="context_too_long",
+            hint="Put long material into the repository and refer to it.",
+        )
+    if _CONTROL.search(task):
+        raise Invalid(
+            "inputs.context holds control characters.",
+            code="invalid_context",
+            hint="Send plain text; newlines and tabs are fine.",
+        )
+    return task
+
+
+def title_of(task: str) -> str:
+    """The first line of a task, as a title of at most 72 characters."""
+    first = " ".join(task.split("\n", 1)[0].split())
+    return first if len(first) <= 72 else first[:71].rstrip() + "…"
+
+
+def decide(trigger: WorkflowDispatch | IssueTrigger, policy: Policy) -> Decision:
+    """What is to happen, from the trigger's own facts alone. What must be asked of the forge is checked at launch and claim."""
+    match trigger:
+        case WorkflowDispatch():
+            return Accepted(_dispatched(trigger, policy))
+        case IssueTrigger():
+            return _decide_issue(trigger, policy)
+
+
+def _dispatched(trigger: WorkflowDispatch, policy: Policy) -> RunRequest:
+    return RunRequest(
+        repository=trigger.repository,
+        installation_id=0,
+        ref=trigger.ref,
+        title=title_of(trigger.task),
+        task=trigger.task,
+        action=trigger.action,
+        origin=Origin(kind="workflow_dispatch", actor=trigger.caller, delivery=trigger.idempotency_key),
+        limits=policy.limits,
+        model=policy.model,
+    )
+
+
+def _decide_issue(trigger: IssueTrigger, policy: Policy) -> Decision:
+    label = policy.trigger_label
+    if trigger.action == "labeled":
+        if trigger.label != label:
+            return Ignored(f"The label {trigger.label!r} is not the trigger label {label!r}.")
+    elif trigger.action == "opened":
+        if label not in trigger.labels:
+            return Ignored(f"The issue was opened without the trigger label {label!r}.")
+    else:
+        return Ignored(f"issues.{trigger.action} starts nothing.")
+    if trigger.sender_is_bot:
+        return Refused(f"{trigger.sender} is a bot; bots start runs only when they are listed.")
+    task = f"{trigger.title}\n\n{trigger.body}".strip()[:MAX_TASK_CHARS]
+    origin = Origin(
+        kind="github_issue",
+        actor=trigger.sender,
+        issue=trigger.number,
+        issue_url=trigger.url,
+        delivery=trigger.delivery,
+    )
+    return Accepted(
+        RunRequest(
+            repository=trigger.repository,
+            installation_id=trigger.installation_id,
+            ref="",
+            title=title_of(trigger.title),
+            task=task,
+            action=Action.CREATE_PR,
+            origin=origin,
+            limits=policy.limits,
+            model=policy.model,
+        )
+    )

@@ -1,0 +1,31 @@
+"""Between frozen domain values and stored JSON: one strict way in both directions."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from infra.core.errors import Unavailable
+from infra.core.store import Data, Document
+
+T = TypeVar("T")
+
+
+def encode(value: Any) -> Data:
+    """A domain dataclass as a JSON map."""
+    data: dict[str, Any] = msgspec.to_builtins(value)
+    return data
+
+
+def decode(document: Document, kind: type[T]) -> T:
+    """The domain value again. Raises ``Unavailable`` (code ``unreadable_document``) when the content does not fit,
+    which happens to documents that a newer version wrote; the document is left as it is."""
+    try:
+        return msgspec.convert(document.data, kind)
+    except msgspec.ValidationError as error:
+        raise Unavailable(
+            f"The stored document {document.path} cannot be read: {error}.",
+            code="unreadable_document",
+            hint="It was probably written by a newer version; roll forward to that version.",
+        ) from error

@@ -1,0 +1,201 @@
+"""The only reader of the environment. Each program decodes its own frozen settings once, at start.
+
+A field's name in upper case is the variable's name; its ``Meta`` is its line in ``docs/settings.md``. Values that do not
+fit are refused with a sentence that names the variable; what only some requests need is asked for with ``required``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from infra.core.errors import Invalid, Unavailable
+
+Url = Annotated[str, Meta(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")]
+
+
+class Common(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
+    environment: Annotated[
+        Literal["development", "staging", "production"], Meta(description="Which deployment this is; shown on GET /.")
+    ] = "development"
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="Least severe log line that is written.")
+    ] = "INFO"
+    debug: Annotated[str, Meta(description="Set to * for debug logs (the same as LOG_LEVEL=DEBUG).")] = ""
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; set by Cloud Run.")] = 8080
+    github_api_url: Annotated[
+        Url, Meta(description="GitHub's REST API; https://HOST/api/v3 for GitHub Enterprise.")
+    ] = "https://api.github.com"
+    github_url: Annotated[Url, Meta(description="Where repositories are cloned from and people browse.")] = (
+        "https://github.com"
+    )
+    hmac_secret: Annotated[
+        str,
+        Meta(
+            description="Mixed into the key that signs gateway requests; equal on dispatcher and runner, or empty on both."
+        ),
+    ] = ""
+
+    @property
+    def effective_log_level(self) -> str:
+        return "DEBUG" if self.debug else self.log_level
+
+
+class DispatcherSettings(Common, frozen=True, kw_only=True, rename=str.upper):
+    """What the control plane reads."""
+
+    platform: Annotated[
+        Literal["local", "google"],
+        Meta(
+            description="local: SQLite, encrypted files, local queue, folder. google: Firestore, Secret Manager, Cloud Tasks, Cloud Storage."
+        ),
+    ] = "local"
+    data_dir: Annotated[str, Meta(description="Where local mode keeps its state.")] = ".data"
+    public_url: Annotated[
+        Url,
+        Meta(description="The dispatcher's own address as runners and people reach it. Empty: http://127.0.0.1:PORT."),
+    ] = ""
+    claude_cloud_run_url: Annotated[Url, Meta(description="Address of the runner service (claude-code-runner).")] = ""
+    github_app_id: Annotated[str, Meta(description="The GitHub App's id.")] = ""
+    github_app_private_key: Annotated[
+        str, Meta(description="The App's RSA key, PEM, several lines or with \\n. Empty: read from the secret store.")
+    ] = ""
+    github_webhook_secret: Annotated[
+        str, Meta(description="Secret that signs GitHub's webhooks. Empty: read from the secret store.")
+    ] = ""
+    model_auth: Annotated[
+        Literal["api_key", "oauth", "gateway"],
+        Meta(
+            description="How the model is paid: api_key, oauth (one operator's own subscription token) or gateway (bearer token)."
+        ),
+    ] = "api_key"
+    anthropic_base_url: Annotated[Url, Meta(description="The model's API, or a gateway in front of it.")] = (
+        "https://api.anthropic.com"
+    )
+    anthropic_api_key: Annotated[
+        str, Meta(description="For MODEL_AUTH=api_key. Empty: read from the secret store.")
+    ] = ""
+    anthropic_auth_token: Annotated[
+        str, Meta(description="For MODEL_AUTH=gateway. Empty: read from the secret store.")
+    ] = ""
+    claude_code_oauth_token: Annotated[
+        str, Meta(description="For MODEL_AUTH=oauth: the operator's own token. Empty: read from the secret store.")
+    ] = ""
+    claude_model: Annotated[str, Meta(min_length=1, description="Model for runs that name none.")] = "claude-opus-5-5"
+    allowed_models: Annotated[
+        str,
+        Meta(
+            description="Comma list of models that runs may use. Empty: CLAUDE_MODEL only, and the small model beside it."
+        ),
+    ] = ""
+    trigger_label: Annotated[str, Meta(min_length=1, description="Label that makes an issue a run.")] = "claude"
+    dispatch_wait_seconds: Annotated[
+        float,
+        Meta(ge=0, le=600, description="How long a dispatch call waits for the result when it does not say itself."),
+    ] = 55.0
+    lease_seconds: Annotated[
+        float, Meta(ge=2, le=600, description="A runner that is silent for this long has lost its run.")
+    ] = 60.0
+    heartbeat_seconds: Annotated[float, Meta(ge=0.2, le=120, description="How often a runner says that it lives.")] = (
+        5.0
+    )
+    run_timeout_seconds: Annotated[
+        int,
+        Meta(ge=30, le=1500, description="Wall-clock limit of one attempt (25 min: a Cloud Tasks attempt lives 30)."),
+    ] = 1500
+    run_idle_seconds: Annotated[
+        int, Meta(ge=10, description="An agent that says nothing for this long is stopped.")
+    ] = 600
+    run_max_turns: Annotated[int, Meta(ge=1, description="Most answers of the model in one run.")] = 150
+    run_budget_usd: Annotated[float, Meta(gt=0, le=1000, description="Most that one run may spend on the model.")] = 5.0
+    rehearsal: Annotated[
+        bool, Meta(description="Says in every pull request that the model was scripted; set by local mode.")
+    ] = False
+
+    @property
+    def own_url(self) -> str:
+        return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+
+class RunnerSettings(Common, frozen=True, kw_only=True, rename=str.upper):
+    """What the runner service and the runner job read. There is no secret among them."""
+
+    work_dir: Annotated[
+        str, Meta(description="Where runs have their workspaces. Empty: the system's temporary folder.")
+    ] = ""
+    runner_concurrency: Annotated[
+        int,
+        Meta(
+            ge=1, le=64, description="Runs at once in this process; 1 in the cloud, where an instance serves one run."
+        ),
+    ] = 1
+    runner_single_use: Annotated[bool, Meta(description="Exit after one run, so that no instance ever serves two.")] = (
+        False
+    )
+    runner_sandbox: Annotated[
+        Literal["require", "prefer", "off"],
+        Meta(description="require: no run without all walls; prefer: as many as the machine has."),
+    ] = "prefer"
+    container_id: Annotated[str, Meta(description="Unique name of this runner. Empty: made at start.")] = ""
+
+
+S = TypeVar("S", bound=Common)
+
+
+def load(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
+    """The settings from the environment. Raises ``Invalid`` naming the variable that does not fit."""
+    source = os.environ if environment is None else environment
+    given = {name: source[name] for name in names(kind) if source.get(name, "") != ""}
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        sentence = str(error).replace("`$.", "`")
+        raise Invalid(
+            f"A setting does not fit: {sentence}.", code="invalid_setting", hint="See docs/settings.md."
+        ) from error
+
+
+def names(kind: type[Common]) -> tuple[str, ...]:
+    """All variables that a program reads, in the order of the docs."""
+    return tuple(field.encode_name for field in msgspec.structs.fields(kind))
+
+
+def required(value: str, name: str) -> str:
+    """The value, or ``Unavailable`` with the exact sentence that names what is missing."""
+    if not value:
+        raise Unavailable(
+            f"{name} not set", code="missing_setting", hint=f"Set {name} in the environment or in .env, then restart."
+        )
+    return value
+
+
+def check_known(given: Mapping[str, Any], *kinds: type[Common], extra: tuple[str, ...] = ()) -> None:
+    """Refuses variables of a settings file that nothing reads. Raises ``Invalid`` with the nearest known name."""
+    known = {name for kind in kinds for name in names(kind)} | set(extra)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else "docs/settings.md lists all settings."
+            raise Invalid(f"{name} is not a setting.", code="unknown_setting", hint=hint)
+
+
+def describe(kind: type[Common]) -> list[tuple[str, str, str]]:
+    """(variable, default, meaning) of every setting, for the documentation."""
+    hints = get_type_hints(kind, include_extras=True)
+    rows = []
+    for field in msgspec.structs.fields(kind):
+        default = "" if field.default is msgspec.NODEFAULT else str(field.default)
+        rows.append((field.encode_name, default, _meaning(hints[field.name])))
+    return rows
+
+
+def _meaning(annotation: Any) -> str:
+    metas = (
+        [item for item in get_args(annotation) if isinstance(item, Meta)] if get_origin(annotation) is Annotated else []
+    )
+    return next((meta.description for meta in metas if meta.description), "")

@@ -1,0 +1,184 @@
+"""The runner's only line to the platform: signed calls under one run's token, repeated until they are answered.
+
+Every call is written to be repeated – claims renew, event batches are absorbed, settling twice gives the same answer –
+so a lost answer or an outage of the dispatcher costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import msgspec
+
+from infra.core.access import sign, signing_key
+from infra.core.clock import Clock
+from infra.core.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    PullwrightError,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+    Upstream,
+)
+from infra.core.ids import Entropy, new_token
+from infra.core.run import Ended, Fenced, Held
+from infra.wire import (
+    Beat,
+    Claimed,
+    ClaimRequest,
+    CredentialsRequest,
+    EventBatch,
+    GitCredentials,
+    Heartbeat,
+    Ingested,
+    ModelCredentials,
+    Settled,
+    Settlement,
+    StoredArtifact,
+)
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[None]]
+
+ATTEMPTS = 8
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 8.0
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+
+_BY_STATUS: dict[int, type[PullwrightError]] = {
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    422: Invalid,
+    429: RateLimited,
+    502: Upstream,
+    503: Unavailable,
+}
+_BY_CODE: dict[str, type[PullwrightError]] = {
+    "run_ended": Ended,
+    "run_held": Held,
+    "lease_lost": Fenced,
+    "launch_superseded": Fenced,
+}
+
+
+@dataclass(slots=True)
+class Gateway:
+    """Use as an async context manager. ``url`` without a trailing slash."""
+
+    url: str
+    run_id: str
+    token: str
+    clock: Clock
+    entropy: Entropy
+    hmac_secret: str = ""
+    sleep: Sleep = asyncio.sleep
+    _http: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = httpx.AsyncClient(base_url=self.url, timeout=_TIMEOUT, trust_env=False)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+
+    async def claim(self, request: ClaimRequest) -> Claimed:
+        """Raises ``Ended``, ``Held`` or ``Fenced`` when there is nothing to do for this runner."""
+        return await self._post(f"/api/runs/{self.run_id}/claim", request, Claimed)
+
+    async def heartbeat(self, beat: Heartbeat) -> Beat:
+        return await self._post(f"/api/runs/{self.run_id}/heartbeat", beat, Beat)
+
+    async def git_credentials(self, fence: int, kind: str) -> GitCredentials:
+        return await self._post(
+            f"/api/runs/{self.run_id}/credentials", CredentialsRequest(fence=fence, kind=kind), GitCredentials
+        )
+
+    async def model_credentials(self, fence: int) -> ModelCredentials:
+        return await self._post(
+            f"/api/runs/{self.run_id}/credentials", CredentialsRequest(fence=fence, kind="model"), ModelCredentials
+        )
+
+    async def send_events(self, batch: EventBatch) -> Ingested:
+        return await self._post("/api/ingest/event", batch, Ingested)
+
+    async def send_artifact(self, name: str, fence: int, body: bytes) -> StoredArtifact:
+        return await self._call("POST", f"/api/ingest/artifact?name={name}&fence={fence}", body, StoredArtifact)
+
+    async def artifact(self, name: str) -> bytes:
+        """Raises ``NotFound``."""
+        response = await self._answered("GET", f"/api/runs/{self.run_id}/artifacts/{name}", b"")
+        return response.content
+
+    async def settle(self, report: Settlement) -> Settled:
+        return await self._post(f"/api/runs/{self.run_id}/settle", report, Settled)
+
+    async def _post(self, target: str, body: msgspec.Struct, kind: type[T]) -> T:
+        return await self._call("POST", target, msgspec.json.encode(body), kind)
+
+    async def _call(self, method: str, target: str, body: bytes, kind: type[T]) -> T:
+        response = await self._answered(method, target, body)
+        return msgspec.json.decode(response.content, type=kind)
+
+    async def _answered(self, method: str, target: str, body: bytes) -> httpx.Response:
+        """The first answer that is not "try again". Raises what the gateway said, or ``Unavailable`` after the last try."""
+        last: PullwrightError = Unavailable(
+            f"The gateway {self.url} did not answer.", hint="Check GATEWAY_URL and the network."
+        )
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await self.sleep(min(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS))
+            try:
+                response = await self._send(method, target, body)
+            except httpx.TransportError as error:
+                last = self._silent(type(error).__name__)
+                continue
+            if response.is_success:
+                return response
+            last = _refusal(response)
+            if not isinstance(last, (RateLimited, Unavailable, Upstream)):
+                break
+        raise last
+
+    def _silent(self, why: str) -> Unavailable:
+        return Unavailable(f"The gateway {self.url} did not answer ({why}).", hint="Check GATEWAY_URL and the network.")
+
+    async def _send(self, method: str, target: str, body: bytes) -> httpx.Response:
+        assert self._http is not None, "use the gateway as a context manager"
+        moment, nonce = self.clock(), new_token(self.entropy, 24)
+        key = signing_key(self.token, self.hmac_secret)
+        headers = {
+            "authorization": f"Bearer {self.token}",
+            "content-type": "application/json",
+            "x-pullwright-timestamp": str(moment),
+            "x-pullwright-nonce": nonce,
+            "x-pullwright-signature": sign(key, timestamp=moment, nonce=nonce, method=method, target=target, body=body),
+        }
+        return await self._http.request(method, target, content=body, headers=headers)
+
+
+def _refusal(response: httpx.Response) -> PullwrightError:
+    """The gateway's error shape as the error it was."""
+    try:
+        error: dict[str, Any] = response.json()["error"]
+        code, message, hint = str(error["code"]), str(error["message"]), str(error["hint"])
+    except (ValueError, KeyError, TypeError):
+        code, message, hint = (
+            "gateway_error",
+            f"The gateway answered {response.status_code}.",
+            "Look at the dispatcher's log.",
+        )
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(response.status_code, Unavailable)
+    return kind(message, code=code, hint=hint)

@@ -1,0 +1,138 @@
+"""Decisions: yes with everything filled in, or no with a reason."""
+
+import pytest
+
+from infra.core.errors import Invalid
+from infra.core.repository import Repository
+from infra.core.run import Limits
+from infra.core.trigger import (
+    MAX_TASK_CHARS,
+    Accepted,
+    Ignored,
+    IssueTrigger,
+    Policy,
+    Refused,
+    decide,
+    parse_workflow_dispatch,
+    title_of,
+)
+
+POLICY = Policy(
+    trigger_label="claude",
+    model="claude-opus-5-5",
+    limits=Limits(budget_micros=1, wall_seconds=60, idle_seconds=60, max_turns=5),
+)
+
+
+def an_issue(**changes):
+    facts = {
+        "repository": Repository("octo", "shop"),
+        "installation_id": 7,
+        "action": "labeled",
+        "number": 12,
+        "title": "Totals are wrong",
+        "body": "They are off by one.",
+        "url": "https://github.com/octo/shop/issues/12",
+        "label": "claude",
+        "labels": ("claude", "bug"),
+        "sender": "ada",
+        "sender_is_bot": False,
+        "delivery": "d-1",
+        "body_sha256": "0" * 64,
+    }
+    return IssueTrigger(**(facts | changes))
+
+
+def a_dispatch(**changes):
+    fields = {
+        "owner": "octo",
+        "repo": "shop",
+        "workflow_id": "claude.yml",
+        "ref": None,
+        "action_type": "create-pr",
+        "context": "Fix the totals.\nThey are off.",
+        "caller": "key ci",
+    }
+    return parse_workflow_dispatch(**(fields | changes))
+
+
+def test_a_dispatch_is_accepted_with_its_whole_task():
+    decision = decide(a_dispatch(), POLICY)
+    assert isinstance(decision, Accepted)
+    assert (decision.request.title, decision.request.task) == ("Fix the totals.", "Fix the totals.\nThey are off.")
+    assert decision.request.origin.actor == "key ci"
+
+
+@pytest.mark.parametrize(
+    "name", ["claude.yml", "claude.yaml", "Claude.yml", "claude-review.yml", "claude_fix.yaml", "claude.code.yml"]
+)
+def test_claude_workflows_pass(name):
+    assert a_dispatch(workflow_id=name)
+
+
+@pytest.mark.parametrize(
+    "name", ["deploy.yml", "notclaude.yml", "claude", "../claude.yml", "claude.yml\n", "", "claude.sh", "123"]
+)
+def test_other_workflows_are_refused_with_what_would_work(name):
+    with pytest.raises(Invalid) as caught:
+        a_dispatch(workflow_id=name)
+    assert caught.value.code == "unsupported_workflow"
+    assert "claude.yml" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"action_type": "deploy"}, "unsupported_action"),
+        ({"context": " \n "}, "empty_context"),
+        ({"context": "x" * (MAX_TASK_CHARS + 1)}, "context_too_long"),
+        ({"context": "a\x00b"}, "invalid_context"),
+        ({"context": "a\x1b[31mb"}, "invalid_context"),
+        ({"ref": "a..b"}, "invalid_ref"),
+        ({"owner": "--x"}, "invalid_owner"),
+        ({"repo": ".."}, "invalid_repo"),
+    ],
+)
+def test_bad_fields_are_named(change, code):
+    with pytest.raises(Invalid) as caught:
+        a_dispatch(**change)
+    assert caught.value.code == code
+    assert caught.value.hint
+
+
+def test_the_label_starts_a_run_for_the_issue():
+    decision = decide(an_issue(), POLICY)
+    assert isinstance(decision, Accepted)
+    request = decision.request
+    assert request.task == "Totals are wrong\n\nThey are off by one."
+    assert (request.origin.kind, request.origin.issue, request.installation_id) == ("github_issue", 12, 7)
+
+
+def test_an_issue_opened_with_the_label_starts_a_run_too():
+    assert isinstance(decide(an_issue(action="opened", label=""), POLICY), Accepted)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": "bug"},
+        {"action": "opened", "labels": ("bug",)},
+        {"action": "closed"},
+        {"action": "unlabeled"},
+        {"action": ""},
+    ],
+)
+def test_what_is_not_for_us_is_ignored_with_a_reason(change):
+    decision = decide(an_issue(**change), POLICY)
+    assert isinstance(decision, Ignored)
+    assert decision.reason
+
+
+def test_bots_do_not_start_runs():
+    assert isinstance(decide(an_issue(sender="helper[bot]", sender_is_bot=True), POLICY), Refused)
+
+
+def test_titles_are_one_short_line():
+    assert title_of("one\ntwo") == "one"
+    assert len(title_of("x" * 500)) == 72
+    assert title_of("a \t b\r") == "a b"
