@@ -1,0 +1,139 @@
+"""``pullwright``: the product on one machine, from one command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from dotenv import dotenv_values
+from rich.console import Console
+
+from infra.core.access import Permission, new_api_key
+from infra.core.errors import PullwrightError
+from infra.settings import DispatcherSettings, RunnerSettings, check_known, load, names
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Issues in, pull requests out, on your own Google Cloud."
+)
+keys = typer.Typer(no_args_is_help=True, help="API keys of a local installation.")
+app.add_typer(keys, name="keys")
+
+DEFAULT_PORT = 3001
+_console = Console(highlight=False)
+
+
+@app.command()
+def demo() -> None:
+    """Run the main job once, in a temporary place: dispatch, live progress, pull request."""
+    from infra.local.demo import demo as run_demo
+
+    raise typer.Exit(_run(run_demo(_console, _given())))
+
+
+@app.command()
+def up(
+    data: Annotated[Path, typer.Option(help="Where state is kept.")] = Path(".data"),
+    port: Annotated[
+        int, typer.Option(help="The dispatcher's port; a free one is taken when it is in use.")
+    ] = DEFAULT_PORT,
+) -> None:
+    """Start everything and stay up until Ctrl-C."""
+    raise typer.Exit(_run(_up(data.resolve(), port, _given())))
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is for; shown in records.")],
+    permission: Annotated[Permission, typer.Option(help="read, execute or admin.")] = Permission.EXECUTE,
+    data: Annotated[Path, typer.Option(help="Where state is kept.")] = Path(".data"),
+) -> None:
+    """Make an API key; it is shown once."""
+    raise typer.Exit(_run(_create_key(name, permission, data)))
+
+
+async def _create_key(name: str, permission: Permission, data: Path) -> int:
+    from infra.local.documents import SqliteDocuments
+    from infra.local.stack import system_clock
+    from infra.records.keys import ApiKeys
+
+    text, record = new_api_key(name=name, permission=permission, now=system_clock(), entropy=os.urandom)
+    store = SqliteDocuments.open(data / "state.db", system_clock)
+    try:
+        await ApiKeys(store).add(record)
+    finally:
+        await store.close()
+    _console.print(text, soft_wrap=True)
+    return 0
+
+
+async def _up(data: Path, port: int, given: Mapping[str, str]) -> int:
+    from infra.local.stack import Stack
+
+    async with Stack(
+        data,
+        given,
+        port=port,
+        on_restart=lambda name: _console.print(f"[yellow]{name} died and is started again[/]"),
+    ) as stack:
+        assert stack.world is not None
+        for line in stack.world.explanation:
+            _console.print(f"  {line}")
+        _console.print(f"\n[bold]dispatcher[/]  {stack.url}")
+        for name, url in stack.world.places:
+            _console.print(f"[bold]{name:<10}[/]  {url}")
+        if stack.first_key:
+            _console.print(f"[bold]admin key[/]   {stack.first_key}  [dim](shown this once)[/]", soft_wrap=True)
+        else:
+            _console.print(
+                "[bold]admin key[/]   [dim]was shown at the first start; make another with: pullwright keys create NAME[/]"
+            )
+        _console.print("\n[dim]Ctrl-C stops everything.[/]")
+        await asyncio.Event().wait()
+    return 0
+
+
+def _given() -> dict[str, str]:
+    """The person's settings: ``.env``, overruled by the environment. Unknown names in ``.env`` are refused."""
+    file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    check_known(file, DispatcherSettings, RunnerSettings)
+    known = {*names(DispatcherSettings), *names(RunnerSettings)}
+    merged = {**file, **{name: value for name, value in os.environ.items() if name in known}}
+    load(DispatcherSettings, merged)
+    load(RunnerSettings, merged)
+    return merged
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    """Interrupted by SIGINT or SIGTERM, the work still tidies up; the status is then what shells expect."""
+
+    async def watched() -> int:
+        task = asyncio.ensure_future(work)
+        interrupted: list[int] = []
+
+        def interrupt(number: int) -> None:
+            interrupted.append(number)
+            task.cancel()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupt, number)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return 128 + interrupted[0]
+
+    return asyncio.run(watched())
+
+
+def main() -> None:
+    try:
+        app()
+    except PullwrightError as error:
+        print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)  # noqa: T201 – the program's own voice
+        sys.exit(1)

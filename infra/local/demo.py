@@ -1,0 +1,62 @@
+"""The main job, start to finish, on this machine: a dispatch call becomes a pull request that a browser can open."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from infra.local.bootstrap import World
+from infra.local.client import Client
+from infra.local.stack import Stack
+from infra.local.terminal_view import RunView
+
+
+async def demo(console: Console, given: Mapping[str, str]) -> int:
+    """Returns the exit status: 0 only when the pull request is there and answers."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="pullwright-demo-") as folder:
+        async with Stack(Path(folder), given) as stack:
+            assert stack.world is not None
+            _introduce(console, stack.world, time.monotonic() - started)
+            client = Client(stack.url, stack.first_key)
+            task = stack.world.demo
+            console.print(f"[bold]dispatch[/]  {task.owner}/{task.repo}: {task.text.splitlines()[0]}")
+            answer = await client.dispatch(owner=task.owner, repo=task.repo, task=task.text)
+            console.print(f"[dim]run {answer['run_id']}[/]")
+            run = await RunView(console).show(client.follow(answer["run_id"]))
+            return await _conclude(console, run)
+
+
+def _introduce(console: Console, world: World, seconds: float) -> None:
+    console.print("[bold]Pullwright[/] – issues in, pull requests out\n")
+    for line in world.explanation:
+        console.print(f"  {line}")
+    console.print(f"  everything is up after {seconds:.1f} s\n")
+
+
+async def _conclude(console: Console, run: Mapping[str, Any]) -> int:
+    console.print()
+    error = run.get("error")
+    if run.get("status") != "succeeded" or not run.get("pr_url"):
+        console.print(f"[bold red]The run ended as {run.get('status')}.[/]")
+        if error:
+            console.print(f"{error['message']}\n[dim]{error['hint']}[/]")
+        return 1
+    async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
+        page = await http.get(run["pr_url"])
+    changes, tokens = run["changes"], run["tokens"]
+    console.print(f"[bold green]Pull request[/]  {run['pr_url']}  [dim](answers {page.status_code})[/]")
+    console.print(f"  changes   {changes['files']} files, +{changes['added']} −{changes['removed']}")
+    console.print(f"  took      {run['duration_seconds']:.1f} s, {run['turns']} turns")
+    console.print(f"  tokens    {tokens['input']:,} in, {tokens['output']:,} out, {tokens['cache_read']:,} from cache")
+    console.print(f"  cost      ${run['cost_usd']:.4f} at list prices")
+    if page.status_code != 200:
+        console.print("[bold red]The pull request's page does not answer.[/]")
+        return 1
+    return 0

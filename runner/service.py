@@ -1,0 +1,182 @@
+"""The runner as a Cloud Run service: one request is one run, held open until the run is over.
+
+Every ending of a run – also a failed one – answers 200, because the run is settled and the task must not come again.
+503 says "no room here, try later".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from infra.core.errors import PullwrightError
+from infra.logs import configure
+from infra.settings import RunnerSettings, load
+from infra.wire import ProcessIssue
+from runner.execute import Ending, execute
+from runner.wiring import Tools, connect, keep_only_needed
+
+MAX_BODY = 64 * 1024
+
+_log = logging.getLogger("runner")
+
+
+@dataclass(slots=True)
+class Service:
+    """What this instance is doing. ``started``: monotonic seconds."""
+
+    settings: RunnerSettings
+    tools: Tools
+    started: float
+    active: dict[str, asyncio.Task[Ending]] = field(default_factory=dict)
+    served: int = 0
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def system(self, request: Request) -> Response:  # noqa: ARG002
+        return JSONResponse(
+            {
+                "name": "claude-code-runner",
+                "version": version("pullwright"),
+                "endpoints": ["GET /health", "GET /status", "POST /process-issue"],
+            }
+        )
+
+    async def health(self, request: Request) -> Response:  # noqa: ARG002
+        """Alive, and how: resident memory in MiB, CPU seconds used, seconds up."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return JSONResponse(
+            {
+                "status": "ok",
+                "version": version("pullwright"),
+                "container_id": self.tools.container_id,
+                "uptime_seconds": round(time.monotonic() - self.started, 1),
+                "memory_mib": round(_resident_bytes() / 2**20, 1),
+                "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+                "environment": self.settings.environment,
+            }
+        )
+
+    async def status(self, request: Request) -> Response:  # noqa: ARG002
+        return JSONResponse(
+            {
+                "active": sorted(self.active),
+                "capacity": self.settings.runner_concurrency,
+                "served": self.served,
+                "single_use": self.settings.runner_single_use,
+                "sandbox": self.tools.walls(),
+            }
+        )
+
+    async def process_issue(self, request: Request) -> Response:
+        body = await request.body()
+        if len(body) > MAX_BODY:
+            return _error(413, "too_large", "The body is too large.")
+        try:
+            job = msgspec.json.decode(body, type=ProcessIssue)
+        except (msgspec.MsgspecError, ValueError) as error:
+            return _error(422, "invalid_body", f"The body does not fit: {error}.")
+        if job.run_id not in self.active and (
+            len(self.active) >= self.settings.runner_concurrency or self.stop.is_set()
+        ):
+            return _error(503, "no_capacity", "This instance is busy.", {"retry-after": "2"})
+        ending = await self._work(job)
+        return JSONResponse(msgspec.to_builtins(ending))
+
+    async def _work(self, job: ProcessIssue) -> Ending:
+        """The run goes on even if the caller hangs up: its lease, not the connection, says who owns it."""
+        task = self.active.get(job.run_id)
+        if task is None:
+            task = asyncio.create_task(execute(job, self.tools), name=job.run_id)
+            self.active[job.run_id] = task
+            task.add_done_callback(lambda _: self._finished(job.run_id))
+        return await asyncio.shield(task)
+
+    def _finished(self, run_id: str) -> None:
+        self.active.pop(run_id, None)
+        self.served += 1
+        if self.settings.runner_single_use:
+            self.stop.set()
+
+    async def shut_down(self) -> None:
+        """Stops what is running: agents die, leases are handed back, other instances go on."""
+        self.stop.set()
+        for task in self.active.values():
+            task.cancel()
+        await asyncio.gather(*self.active.values(), return_exceptions=True)
+
+
+def build_app(service: Service) -> Starlette:
+    @asynccontextmanager
+    async def life(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await service.shut_down()
+
+    routes = [
+        Route("/", service.system),
+        Route("/health", service.health),
+        Route("/status", service.status),
+        Route("/process-issue", service.process_issue, methods=["POST"]),
+        Route("/container/health", service.health),
+        Route("/container/process", service.process_issue, methods=["POST"]),
+    ]
+    return Starlette(routes=routes, lifespan=life)
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
+    body: dict[str, Any] = {"error": {"code": code, "message": message, "hint": "", "request_id": ""}}
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+async def serve(settings: RunnerSettings) -> None:
+    service = Service(settings=settings, tools=connect(settings), started=time.monotonic())
+    host = "127.0.0.1" if settings.environment == "development" else "0.0.0.0"  # noqa: S104 – in a container the platform is in front
+    config = uvicorn.Config(
+        build_app(service),
+        host=host,
+        port=settings.port,
+        log_level="warning",
+        timeout_graceful_shutdown=9,
+        access_log=False,
+    )
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(service.stop.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    await running
+    stopping.cancel()
+
+
+def main() -> None:
+    try:
+        settings = load(RunnerSettings)
+    except PullwrightError as error:
+        sys.exit(f"{error.message} {error.hint}")
+    configure("runner", settings.effective_log_level)
+    keep_only_needed(os.environ)
+    asyncio.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()
