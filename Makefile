@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo up test test-full check format bench lock clean
+.PHONY: demo up test test-full check format docs bench lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP) ## the main job, start to finish: a dispatch call becomes a pull request
@@ -27,6 +27,9 @@ check: $(STAMP) ## format, lint, types
 format: $(STAMP)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(STAMP) ## write the generated pages
+	@$(BIN)/python -m tests.docs
 
 bench: $(STAMP) ## ratios against bare counterparts, as a table
 	@$(BIN)/python -m tests.bench

@@ -42,15 +42,5 @@ class Services:
     nonces: Nonces
     bell: Bell
     forge: Callable[[], Awaitable[Forge]]
-    identity: Callable[[], Awaitable[BotIdentity]]
     platform: PlatformSecrets
     check_internal: Callable[[str], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BotIdentity:
-    """Who commits: the App's bot user. The e-mail holds the bot's user id, not the App's, or GitHub shows no avatar.
-    https://github.com/actions/create-github-app-token (README, "commit with git CLI")"""
-
-    name: str
-    email: str

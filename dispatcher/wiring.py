@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from dispatcher.bell import Bell
-from dispatcher.services import BotIdentity, Services
+from dispatcher.services import Services
 from infra.core.bucket import Bucket
 from infra.core.clock import Clock, Instant
 from infra.core.errors import Invalid
@@ -68,7 +68,6 @@ def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Servic
         nonces=Nonces(store),
         bell=Bell(),
         forge=forge,
-        identity=_identity(forge),
         platform=platform,
         check_internal=_internal_check(settings, platform, clock),
     )
@@ -153,13 +152,6 @@ async def _github(settings: DispatcherSettings, platform: PlatformSecrets, clock
         credentials=AppCredentials(app_id, private_key),
         clock=clock,
     )
-
-
-def _identity(forge: Callable[[], Awaitable[Forge]]) -> Callable[[], Awaitable[BotIdentity]]:
-    async def identity() -> BotIdentity:
-        return BotIdentity(name="", email="")
-
-    return identity
 
 
 def _internal_check(

@@ -28,6 +28,7 @@ _MAX_SEQUENCE = 10**11
 
 
 async def run_events(call: Call) -> Response:
+    """The timeline: JSON pages, or server-sent events for ``Accept: text/event-stream``."""
     run_id = call.path_run_id()
     await call.services.runs.get(run_id)
     after = whole_number(_cursor(call), "after", 0, _MAX_SEQUENCE)

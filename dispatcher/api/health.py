@@ -10,6 +10,7 @@ from dispatcher.call import Call, reply
 
 
 async def system(call: Call) -> Response:
+    """``GET /``: what this is and where to go."""
     settings = call.services.settings
     return reply(
         {

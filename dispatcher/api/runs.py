@@ -24,6 +24,7 @@ async def list_runs(call: Call) -> Response:
 
 
 async def get_run(call: Call) -> Response:
+    """``GET /api/runs/{id}``: one run, whole."""
     run = await call.services.runs.get(call.path_run_id())
     return reply(run_view(run, call.services.settings.own_url))
 

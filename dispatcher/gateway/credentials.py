@@ -27,6 +27,7 @@ _OAUTH_BETA = "oauth-2025-04-20"
 
 
 async def credentials(call: Call) -> Response:
+    """``POST /api/runs/{id}/credentials``: a token to clone or to publish with, or the model's."""
     services = call.services
     wanted = await call.decode(CredentialsRequest)
     run = await services.runs.get(run_of(call))

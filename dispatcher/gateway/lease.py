@@ -67,7 +67,7 @@ async def _pinned(run: Run, services: Services) -> Run:
 
 async def _assignment(run: Run, services: Services) -> Assignment:
     settings = services.settings
-    bot = await services.identity()
+    bot = await (await services.forge()).bot_identity()
     return Assignment(
         run_id=run.id,
         owner=run.owner,

@@ -45,6 +45,15 @@ class AccessToken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BotIdentity:
+    """Who commits: the App's bot user. The e-mail holds the bot's user id, not the App's, or GitHub shows no avatar.
+    https://github.com/actions/create-github-app-token (README, "commit with git CLI")"""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryFacts:
     default_branch: str
     private: bool
@@ -118,6 +127,10 @@ class Forge(Protocol):
 
     def on(self, installation_id: int, repository: Repository) -> RepositoryForge:
         """The repository as the control plane sees it (short-lived tokens are managed inside)."""
+        ...
+
+    async def bot_identity(self) -> BotIdentity:
+        """Name and e-mail that make the forge show a commit as the App's."""
         ...
 
     async def close(self) -> None: ...
