@@ -31,8 +31,8 @@ from infra.platform_secrets import (
     WEBHOOK_SECRET,
     PlatformSecrets,
 )
-from infra.records import runs as run_records
 from infra.records.deliveries import Deliveries
+from infra.records.indexes import INDEXES
 from infra.records.keys import ApiKeys
 from infra.records.nonces import Nonces
 from infra.records.runs import Runs
@@ -105,9 +105,7 @@ def _local_only(settings: DispatcherSettings) -> Path:
 def _documents(settings: DispatcherSettings, clock: Clock) -> Documents:
     from infra.local.documents import SqliteDocuments
 
-    return SqliteDocuments.open(
-        _local_only(settings) / "state.db", clock, indexes={run_records.COLLECTION: run_records.INDEXES}
-    )
+    return SqliteDocuments.open(_local_only(settings) / "state.db", clock, indexes=INDEXES)
 
 
 def _secrets(settings: DispatcherSettings) -> Secrets:

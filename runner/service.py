@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -139,8 +140,7 @@ def build_app(service: Service) -> Starlette:
 
 
 def _resident_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
@@ -149,7 +149,8 @@ def _error(status: int, code: str, message: str, headers: dict[str, str] | None 
 
 
 async def serve(settings: RunnerSettings) -> None:
-    service = Service(settings=settings, tools=connect(settings), started=time.monotonic())
+    started = time.monotonic()
+    service = Service(settings=settings, tools=await connect(settings, host="service"), started=started)
     host = "127.0.0.1" if settings.environment == "development" else "0.0.0.0"  # noqa: S104 – in a container the platform is in front
     config = uvicorn.Config(
         build_app(service),

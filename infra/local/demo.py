@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from infra.core.errors import Invalid
 from infra.local.bootstrap import World
 from infra.local.client import Client
 from infra.local.stack import Stack
@@ -26,6 +27,12 @@ async def demo(console: Console, given: Mapping[str, str]) -> int:
             _introduce(console, stack.world, time.monotonic() - started)
             client = Client(stack.url, stack.first_key)
             task = stack.world.demo
+            if task is None:
+                raise Invalid(
+                    "The demo works on the local forge, but GITHUB_APP_ID is set.",
+                    code="demo_needs_local_forge",
+                    hint="Unset it for the demo, or run make up and dispatch to a repository of your own.",
+                )
             console.print(f"[bold]dispatch[/]  {task.owner}/{task.repo}: {task.text.splitlines()[0]}")
             answer = await client.dispatch(owner=task.owner, repo=task.repo, task=task.text)
             console.print(f"[dim]run {answer['run_id']}[/]")

@@ -14,9 +14,6 @@ from infra.records.codec import decode, encode
 
 COLLECTION = "runs"
 
-INDEXES = ("state", "wake_at", "created_at")
-"""Fields that queries below filter or order by; the embedded store and Firestore's index file are built from it."""
-
 
 def path(run_id: RunId) -> str:
     return f"{COLLECTION}/{run_id}"

@@ -1,0 +1,371 @@
+"""The story of one run, top to bottom; the same on Cloud Run's service, in a job and on a laptop.
+
+    claim → clone → agent → collect → save → publish → settle
+
+Each phase is told to the gateway before it begins, and what it produced is saved before the next: a runner that dies
+anywhere is followed by one that goes on from there, and a paid agent phase whose result was saved is never repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from infra.core.changes import Changes
+from infra.core.errors import Invalid, NotFound, PullwrightError
+from infra.core.forge import PullRequest
+from infra.core.ids import RunId, parse_run_id
+from infra.core.run import Checkpoint, Delivered, Ended, Fenced, Held, Phase, Reason, State, Usage
+from infra.core.timeline import EventType
+from infra.core.words import PullFacts, commit_message, pull_body, pull_title
+from infra.wire import Assignment, Claimed, ClaimRequest, GitCredentials, Heartbeat, ProcessIssue, Settlement
+from runner.agents.port import Failure, Inbox, Job, Result
+from runner.broker import Broker
+from runner.clone import clone, fetch_base
+from runner.collect import Identity, collect, commit, read_changes
+from runner.gateway import Gateway
+from runner.git import Remote, parse_remote
+from runner.publish import Work, publish
+from runner.sandbox import Door
+from runner.saved_work import bundle, restore
+from runner.stream import Stream
+from runner.wiring import Tools
+from runner.workspace import Workspace, workspace
+
+SAVED_WORK = "work.bundle"
+
+_log = logging.getLogger("runner")
+
+_FAILURE_STATES = {Failure.TIME: State.TIMED_OUT, Failure.IDLE: State.TIMED_OUT, Failure.INTERRUPTED: State.CANCELLED}
+
+THREE_CHECKS = (
+    "Check three things: the run's last events and the runner's log; that the model credential is valid and has credit; "
+    "that the GitHub App has its permissions (GET /api/workflows/installation-status/OWNER/REPO)."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What the caller of ``execute`` is told. ``state`` is None when this runner had nothing to do."""
+
+    run_id: str
+    state: State | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """The agent's work as a commit in the supervisor's repository, ready to be published."""
+
+    head_sha: str
+    summary: str
+    changes: Changes
+
+
+class Unfinished(PullwrightError):
+    """The run ends here, without a pull request, for a reason that is an outcome and not a defect."""
+
+    def __init__(self, state: State, reason: Reason) -> None:
+        super().__init__(reason.message, code=reason.code, hint=reason.hint)
+        self.state = state
+        self.reason = reason
+
+
+async def execute(job: ProcessIssue, tools: Tools) -> Ending:
+    """Works on the run if it is there to be worked on. Cancelling it stops the agent and hands the run to the next runner."""
+    gateway = Gateway(
+        url=job.gateway_url.rstrip("/"),
+        run_id=job.run_id,
+        token=job.token,
+        clock=tools.clock,
+        entropy=tools.entropy,
+        hmac_secret=tools.hmac_secret,
+    )
+    async with gateway:
+        request = ClaimRequest(holder=tools.new_holder(), host=tools.host, version=tools.version)
+        try:
+            claimed = await gateway.claim(request)
+        except (Ended, Held, Fenced) as nothing:
+            return Ending(run_id=job.run_id, state=None, message=nothing.message)
+        return await Attempt(claimed=claimed, gateway=gateway, tools=tools).run()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One lease of one run."""
+
+    claimed: Claimed
+    gateway: Gateway
+    tools: Tools
+    phase: Phase = Phase.CLONING
+    checkpoint: Checkpoint | None = None
+    cancelled: bool = False
+    lost: PullwrightError | None = None
+    _broker: Broker | None = None
+    _stream: Stream = field(init=False)
+    _started: int = 0
+
+    @property
+    def spent(self) -> Usage:
+        """What this attempt has used so far, as the broker counted it."""
+        return self._broker.usage if self._broker else Usage()
+
+    @property
+    def assignment(self) -> Assignment:
+        return self.claimed.assignment
+
+    @property
+    def run_id(self) -> RunId:
+        return parse_run_id(self.assignment.run_id)
+
+    async def run(self) -> Ending:
+        self._started = self.tools.clock()
+        self.checkpoint = self.claimed.checkpoint
+        self._stream = self.tools.stream(self.gateway, self.claimed)
+        self._stream.start()
+        work = asyncio.create_task(self._outcome(), name=f"work {self.run_id}")
+        heart = asyncio.create_task(self._beat_while(work), name=f"heartbeat {self.run_id}")
+        try:
+            settlement = await work
+        except asyncio.CancelledError:
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+            if not (self.cancelled or self.lost):
+                raise
+            settlement = self._settlement(State.CANCELLED, Reason(code="cancelled", message="Cancelled on request."))
+        finally:
+            heart.cancel()
+            await asyncio.gather(heart, return_exceptions=True)
+        if self.lost:
+            return Ending(run_id=self.run_id, state=None, message=self.lost.message)
+        return await self._settle(settlement)
+
+    async def _settle(self, settlement: Settlement) -> Ending:
+        if settlement.reason and settlement.state is not State.NO_CHANGES:
+            reason = settlement.reason
+            await self._stream.emit(
+                EventType.ERROR, {"message": reason.message, "code": reason.code, "hint": reason.hint}
+            )
+        await self._stream.emit(EventType.MARKER, {"name": "finished", "state": settlement.state})
+        try:
+            await self._stream.close()
+            settled = await self.gateway.settle(settlement)
+        except (Ended, Fenced) as error:
+            return Ending(run_id=self.run_id, state=None, message=error.message)
+        return Ending(
+            run_id=self.run_id, state=settled.state, message=settlement.reason.message if settlement.reason else ""
+        )
+
+    async def _beat_while(self, work: asyncio.Task[Settlement]) -> None:
+        """Keeps the lease; stops the work when somebody asks for it or when the lease is lost."""
+        while not work.done():
+            await asyncio.sleep(self.claimed.heartbeat_seconds)
+            try:
+                await self._beat()
+            except (Ended, Fenced) as error:
+                self.lost = error
+            except PullwrightError as error:
+                _log.warning("heartbeat failed: %s", error.message, extra={"run_id": self.run_id})
+                continue
+            if self.lost or self.cancelled:
+                work.cancel()
+                return
+
+    async def _beat(self) -> None:
+        beat = Heartbeat(fence=self.claimed.fence, phase=self.phase, checkpoint=self.checkpoint, spent=self.spent)
+        answer = await self.gateway.heartbeat(beat)
+        self.cancelled = self.cancelled or answer.cancel
+
+    async def _outcome(self) -> Settlement:
+        """What the run came to; every foreseeable failure is an outcome."""
+        try:
+            async with asyncio.timeout(self.assignment.limits.wall_seconds):
+                return await self._work()
+        except Unfinished as end:
+            return self._settlement(end.state, end.reason)
+        except TimeoutError:
+            minutes = self.assignment.limits.wall_seconds / 60
+            return self._settlement(
+                State.TIMED_OUT,
+                Reason(
+                    code="timed_out",
+                    message=f"The run took longer than its limit of {minutes:.0f} minutes.",
+                    hint="Ask for a smaller change, or raise RUN_TIMEOUT_SECONDS.",
+                ),
+            )
+        except (Ended, Fenced) as error:
+            self.lost = error
+            return self._settlement(State.FAILED, None)
+        except PullwrightError as error:
+            return self._settlement(State.FAILED, Reason(code=error.code, message=error.message, hint=error.hint))
+        except Exception as error:  # noqa: BLE001 – whatever it is, the run must end with a reason
+            _log.exception("unexpected error", extra={"run_id": self.run_id})
+            message = f"The runner met an unexpected error: {type(error).__name__}."
+            hint = "Look at the runner's log; starting the run again may help."
+            return self._settlement(State.FAILED, Reason(code="runner_error", message=message, hint=hint))
+
+    async def _work(self) -> Settlement:
+        async with workspace(self.tools.work_dir, self.run_id) as place:
+            saved = await self._resumed(place)
+            if saved is None:
+                await self._clone(place)
+                result = await self._agent(place)
+                saved = await self._save(place, result)
+            pull = await self._publish(place, saved)
+        delivered = Delivered(
+            number=pull.number,
+            url=pull.url,
+            branch=pull.head_branch,
+            head_sha=saved.head_sha,
+            files_changed=saved.changes.files_changed,
+            lines_added=saved.changes.lines_added,
+            lines_removed=saved.changes.lines_removed,
+        )
+        return self._settlement(State.SUCCEEDED, None, delivered)
+
+    async def _resumed(self, place: Workspace) -> Saved | None:
+        """The work that an earlier attempt saved; None when there is none and the agent must work."""
+        before = self.claimed.checkpoint
+        if before is None or before.phase is not Phase.PUBLISHING or not before.result:
+            return None
+        await self._enter(Phase.CLONING, "an earlier attempt saved the agent's work; taking it up")
+        file = place.out / SAVED_WORK
+        try:
+            content = await self.gateway.artifact(before.result)
+            await asyncio.to_thread(file.write_bytes, content)
+            await fetch_base(self.tools.git, place, await self._source(), base_sha=self.assignment.base_sha)
+            head = await restore(self.tools.git, place, file, base_sha=self.assignment.base_sha, run_id=self.run_id)
+        except (NotFound, Invalid) as error:
+            await self._stream.emit(
+                EventType.INFO, {"message": f"The saved work cannot be used ({error.message}); starting over."}
+            )
+            return None
+        changes = await read_changes(self.tools.git, place, base_sha=self.assignment.base_sha, tree_sha=head)
+        return Saved(head_sha=head, summary=before.summary, changes=changes) if changes else None
+
+    async def _clone(self, place: Workspace) -> None:
+        await self._enter(
+            Phase.CLONING, f"{self.assignment.owner}/{self.assignment.repo} at {self.assignment.base_sha[:12]}"
+        )
+        remote = await self._source()
+        await clone(self.tools.git, place, remote, base_sha=self.assignment.base_sha, branch=self.assignment.branch)
+
+    async def _agent(self, place: Workspace) -> Result:
+        """Runs the agent to its end. Raises ``Unfinished`` when it could not do its work."""
+        await self._enter(Phase.WORKING, f"Claude Code with {self.assignment.model}")
+        credentials = await self.gateway.model_credentials(self.claimed.fence)
+        for value in credentials.headers.values():
+            self._stream.redactor.register(value.removeprefix("Bearer "))
+        inbox = Inbox()
+        async with self.tools.broker(credentials, self.assignment.limits, inbox) as broker:
+            self._broker = broker
+            job = Job(
+                id=self.run_id,
+                prompt=self.assignment.prompt,
+                tree=place.tree,
+                home=place.home,
+                tmp=place.tmp,
+                model=self.assignment.model,
+                limits=self.assignment.limits,
+                model_access=broker,
+                doors=(Door(port=broker.port, socket=broker.socket),),
+                inbox=inbox,
+            )
+            result = await self.tools.agent.run(job, self._stream.emit)
+        if result.failure is None:
+            return result
+        state = _FAILURE_STATES.get(result.failure, State.FAILED)
+        message = f"Failed to run Claude Code: {result.message}" if state is State.FAILED else result.message
+        hint = " ".join(part for part in (result.hint, THREE_CHECKS) if part)
+        raise Unfinished(state, Reason(code=result.failure, message=self._redacted(message), hint=hint))
+
+    async def _save(self, place: Workspace, result: Result) -> Saved:
+        """The agent's files as a commit, kept outside this machine before anything is published."""
+        changes = await collect(self.tools.git, place, base_sha=self.assignment.base_sha)
+        if changes is None:
+            message = "The agent changed nothing."
+            raise Unfinished(
+                State.NO_CHANGES, Reason(code="no_changes", message=message, hint=self._redacted(result.summary)[:500])
+            )
+        identity = Identity(name=self.assignment.author_name, email=self.assignment.author_email)
+        title = self._redacted(self.assignment.title)
+        head = await commit(
+            self.tools.git,
+            place,
+            changes,
+            message=commit_message(title, self.run_id),
+            identity=identity,
+            now=self.tools.clock(),
+        )
+        file = await bundle(self.tools.git, place, head=head, base_sha=self.assignment.base_sha)
+        summary = self._redacted(result.summary)
+        content = await asyncio.to_thread(file.read_bytes)
+        await self.gateway.send_artifact(SAVED_WORK, self.claimed.fence, content)
+        self.checkpoint = Checkpoint(
+            phase=Phase.PUBLISHING,
+            base_sha=self.assignment.base_sha,
+            head_sha=head,
+            session_id=result.session_id,
+            result=SAVED_WORK,
+            summary=summary[:20_000],
+        )
+        return Saved(head_sha=head, summary=summary, changes=changes)
+
+    async def _publish(self, place: Workspace, saved: Saved) -> PullRequest:
+        await self._enter(Phase.PUBLISHING, f"{saved.changes.files_changed} files")
+        if self.cancelled:
+            raise asyncio.CancelledError
+        credentials = await self._credentials("publish")
+        remote = parse_remote(self.assignment.git_url, credentials.token)
+        identity = Identity(name=self.assignment.author_name, email=self.assignment.author_email)
+        work = Work(
+            run_id=self.run_id,
+            base_sha=self.assignment.base_sha,
+            head_sha=saved.head_sha,
+            branch=self.assignment.branch,
+            identity=identity,
+        )
+        facts = PullFacts(
+            run_id=self.run_id,
+            run_url=self.assignment.run_url,
+            summary=saved.summary,
+            changes=saved.changes,
+            model=self.assignment.model,
+            usage=self.spent,
+            seconds=(self.tools.clock() - self._started) / 1000,
+            requested_by=self.assignment.requested_by,
+            closes=self.assignment.closes,
+            rehearsal=self.assignment.rehearsal,
+        )
+        async with self.tools.repository(self.assignment, credentials) as forge:
+            return await publish(
+                self.tools.git,
+                place,
+                remote,
+                forge,
+                work,
+                base_branch=self.assignment.ref,
+                title=pull_title(self._redacted(self.assignment.title)),
+                body=pull_body(facts),
+            )
+
+    async def _credentials(self, kind: str) -> GitCredentials:
+        credentials = await self.gateway.git_credentials(self.claimed.fence, kind)
+        self._stream.redactor.register(credentials.token)
+        return credentials
+
+    async def _source(self) -> Remote:
+        return parse_remote(self.assignment.git_url, (await self._credentials("clone")).token)
+
+    async def _enter(self, phase: Phase, detail: str) -> None:
+        self.phase = phase
+        await self._stream.emit(EventType.PHASE, {"phase": phase, "detail": detail})
+        await self._beat()
+
+    def _settlement(self, state: State, reason: Reason | None, delivered: Delivered | None = None) -> Settlement:
+        return Settlement(fence=self.claimed.fence, state=state, usage=self.spent, reason=reason, delivered=delivered)
+
+    def _redacted(self, text: str) -> str:
+        return self._stream.redactor.text(text)

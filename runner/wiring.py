@@ -1,0 +1,131 @@
+"""Settings → tools: the only file of the runner that names an adapter or a driver."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from infra.core.clock import Clock, Instant
+from infra.core.forge import AccessToken, RepositoryForge
+from infra.core.ids import Entropy, new_token
+from infra.core.redaction import Redactor
+from infra.core.repository import Repository
+from infra.core.run import Limits
+from infra.settings import RunnerSettings
+from infra.wire import Assignment, Claimed, GitCredentials, ModelCredentials
+from runner.agents.port import Agent, Inbox
+from runner.broker import Broker
+from runner.gateway import Gateway
+from runner.git import Git, check_git
+from runner.sandbox import PlainSandbox, Sandbox, end_strays
+from runner.stream import Stream
+
+KEPT_VARIABLES = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"})
+NETWORK_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "GIT_SSL_CAINFO")
+
+
+def system_clock() -> Instant:
+    return Instant(time.time_ns() // 1_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What ``execute`` works with. ``host``: service, job or laptop."""
+
+    host: str
+    version: str
+    container_id: str
+    hmac_secret: str
+    work_dir: Path
+    git: Git
+    agent: Agent
+    sandbox: Sandbox
+    clock: Clock
+    entropy: Entropy
+
+    def new_holder(self) -> str:
+        """Unique for each attempt, so that a lease never passes for another's."""
+        return f"{self.container_id}.{new_token(self.entropy, 12)}"
+
+    def stream(self, gateway: Gateway, claimed: Claimed) -> Stream:
+        redactor = Redactor([gateway.token])
+        return Stream(
+            gateway=gateway,
+            run_id=claimed.assignment.run_id,
+            fence=claimed.fence,
+            sequence=claimed.next_sequence,
+            redactor=redactor,
+            clock=self.clock,
+        )
+
+    def broker(self, credentials: ModelCredentials, limits: Limits, inbox: Inbox) -> Broker:
+        return Broker(
+            credentials=credentials,
+            budget_micros=limits.budget_micros,
+            clock=self.clock,
+            entropy=self.entropy,
+            notify=lambda notice: inbox.put(notice.text),
+        )
+
+    @asynccontextmanager
+    async def repository(self, assignment: Assignment, credentials: GitCredentials) -> AsyncIterator[RepositoryForge]:
+        """The repository through the one token that this run was given for publishing."""
+        from infra.github.client import GitHubRepository
+
+        token = AccessToken(value=credentials.token, expires_at=Instant(credentials.expires_at))
+
+        async def only_token() -> AccessToken:
+            return token
+
+        forge = GitHubRepository.connect(
+            api_url=assignment.api_url,
+            git_url=assignment.git_url.removesuffix(f"/{assignment.owner}/{assignment.repo}.git"),
+            repository=Repository(owner=assignment.owner, name=assignment.repo),
+            token_source=only_token,
+        )
+        try:
+            yield forge
+        finally:
+            await forge.close()
+
+    def walls(self) -> list[dict[str, object]]:
+        """What protects this machine from the agent, and what does not."""
+        return [{"name": wall.name, "up": wall.up, "why": wall.why} for wall in self.sandbox.walls()]
+
+
+async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_clock) -> Tools:
+    """Raises ``Unavailable`` when this machine cannot run agents at all (no git, or one that is too old)."""
+    from runner.agents.claude_code import ClaudeCode, preload
+
+    preloading = asyncio.get_running_loop().run_in_executor(None, preload)
+    await end_strays()
+    work_dir = Path(settings.work_dir or tempfile.gettempdir()) / "pullwright"
+    sandbox = PlainSandbox(work_dir / "launchers")
+    network = {name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ}
+    git = await check_git(network=network)
+    await preloading
+    return Tools(
+        host=host,
+        version=version("pullwright"),
+        container_id=settings.container_id or new_token(os.urandom, 12),
+        hmac_secret=settings.hmac_secret,
+        work_dir=work_dir / "runs",
+        git=git,
+        agent=ClaudeCode(sandbox=sandbox, clock=clock, entropy=os.urandom, path=os.environ.get("PATH", os.defpath)),
+        sandbox=sandbox,
+        clock=clock,
+        entropy=os.urandom,
+    )
+
+
+def keep_only_needed(environment: MutableMapping[str, str]) -> None:
+    """Forgets every variable but a few, once the settings are read: children inherit what is here."""
+    for name in set(environment) - KEPT_VARIABLES - set(NETWORK_VARIABLES):
+        del environment[name]
