@@ -19,6 +19,7 @@ from infra.records.deliveries import Deliveries
 from infra.records.keys import ApiKeys
 from infra.records.nonces import Nonces
 from infra.records.runs import Runs
+from infra.records.subjects import Subjects
 from infra.records.timelines import Timelines
 from infra.settings import DispatcherSettings
 
@@ -40,6 +41,7 @@ class Services:
     deliveries: Deliveries
     keys: ApiKeys
     nonces: Nonces
+    subjects: Subjects
     bell: Bell
     forge: Callable[[], Awaitable[Forge]]
     platform: PlatformSecrets

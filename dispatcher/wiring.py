@@ -36,6 +36,7 @@ from infra.records.indexes import INDEXES
 from infra.records.keys import ApiKeys
 from infra.records.nonces import Nonces
 from infra.records.runs import Runs
+from infra.records.subjects import Subjects
 from infra.records.timelines import Timelines
 from infra.settings import DispatcherSettings
 
@@ -66,6 +67,7 @@ def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Servic
         deliveries=Deliveries(store),
         keys=ApiKeys(store),
         nonces=Nonces(store),
+        subjects=Subjects(store),
         bell=Bell(),
         forge=forge,
         platform=platform,

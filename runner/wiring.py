@@ -106,7 +106,7 @@ async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_
 
     preloading = asyncio.get_running_loop().run_in_executor(None, preload)
     await end_strays()
-    work_dir = Path(settings.work_dir or tempfile.gettempdir()) / "pullwright"
+    work_dir = Path(settings.work_dir or tempfile.gettempdir()) / "work"
     sandbox = PlainSandbox(work_dir / "launchers")
     network = {name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ}
     git = await check_git(network=network)

@@ -12,17 +12,19 @@ from dispatcher.call import MIB, Call, reply
 from dispatcher.engine.launch import launch, new_run
 from dispatcher.services import Services
 from infra.core.clock import Instant
-from infra.core.errors import AlreadyExists
+from infra.core.errors import AlreadyExists, Conflict, Unavailable
 from infra.core.repository import parse_full_name
 from infra.core.run import Run
 from infra.core.store import Write
-from infra.core.trigger import Accepted, Ignored, IssueTrigger, decide
+from infra.core.trigger import Accepted, Ignored, IssueTrigger, RunRequest, decide
 from infra.github.webhook import IssuesEvent, Ping, VerifiedDelivery, parse, verify
 from infra.platform_secrets import WEBHOOK_SECRET
 from infra.records.deliveries import Deliveries, Delivery
 
 MAX_PAYLOAD = 25 * MIB
 """GitHub sends nothing larger. https://docs.github.com/en/webhooks/webhook-events-and-payloads"""
+
+_TRIES = 4
 
 
 async def receive(call: Call) -> Response:
@@ -45,13 +47,27 @@ async def _issue(event: IssuesEvent, delivery: VerifiedDelivery, services: Servi
     if not isinstance(decision, Accepted):
         outcome = "ignored" if isinstance(decision, Ignored) else "refused"
         return await _ignore(delivery, decision.reason, services, outcome)
+    return await _start(decision.request, delivery, services)
+
+
+async def _start(request: RunRequest, delivery: VerifiedDelivery, services: Services) -> Response:
+    """The run, its delivery's locks and the issue's seat in one commit; whoever loses a lock looks again why."""
     now = services.clock()
-    run = new_run(decision.request, services, now)
-    try:
-        await launch(run, services, *_locks(delivery, "accepted", "", run, now))
-    except AlreadyExists:
-        return await _repeated(delivery, services)
-    return reply({"status": "accepted", "run_id": run.id}, 202)
+    run = new_run(request, services, now)
+    for _ in range(_TRIES):
+        seat = await services.subjects.seat(run.full_name, run.origin.issue)
+        if seat.holder and not (active := await services.runs.get(seat.holder.run_id)).ended:
+            return await _ignore(delivery, f"Run {active.id} already works on issue #{run.origin.issue}.", services)
+        try:
+            await launch(run, services, *_locks(delivery, "accepted", "", run, now), seat.taking(run))
+        except Conflict:
+            if await services.deliveries.find(*_lock_keys(delivery)):
+                return await _repeated(delivery, services)
+            continue
+        return reply({"status": "accepted", "run_id": run.id}, 202)
+    raise Unavailable(
+        "Too many deliveries for this issue at once.", code="contention", hint="Redeliver it from the App's settings."
+    )
 
 
 async def _ignore(delivery: VerifiedDelivery, reason: str, services: Services, outcome: str = "ignored") -> Response:

@@ -25,7 +25,7 @@ keys = typer.Typer(no_args_is_help=True, help="API keys of a local installation.
 app.add_typer(keys, name="keys")
 
 DEFAULT_PORT = 3001
-_console = Console(highlight=False)
+_console = Console(highlight=False, soft_wrap=True)
 
 
 @app.command()

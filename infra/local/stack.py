@@ -131,7 +131,7 @@ class Stack:
             "RUNNER_CONCURRENCY": "4",
             **{name: self.given[name] for name in names(RunnerSettings) if name in self.given},
             "PORT": str(runner_port),
-            "WORK_DIR": str(self.data / "work"),
+            "WORK_DIR": str(self.data),
         }
         framework = [
             sys.executable,
