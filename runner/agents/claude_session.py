@@ -1,0 +1,226 @@
+"""One conversation with one Claude Code process: its messages, its tool calls, its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from infra.core.clock import Clock
+from infra.core.run import Usage
+from infra.core.timeline import EventType
+from runner.agents.port import Failure, Job, Result, Sink
+from runner.agents.tool_policy import Deny, decide_tool
+from runner.shielded import to_the_end
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, HookContext, HookInput, HookJSONOutput, Message
+    from claude_agent_sdk.types import HookEvent
+
+_INTERRUPT_SECONDS = 1.0
+_AFTER_RESULT_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 0.5
+_CLOSE_SECONDS = 20.0
+_STDERR_KEPT = 4_000
+
+
+class Session:
+    """One conversation with one process."""
+
+    def __init__(
+        self,
+        job: Job,
+        sink: Sink,
+        options: ClaudeAgentOptions,
+        *,
+        clock: Clock,
+        end_processes: Callable[[], Coroutine[object, object, None]],
+    ) -> None:
+        self._job = job
+        self._sink = sink
+        self._speaking = asyncio.Lock()
+        self._options = options
+        self._session_id = options.resume or options.session_id or ""
+        self._clock = clock
+        self._end_processes = end_processes
+        self._heard_at = clock()
+        self._tools_told: set[str] = set()
+        self._usage_told = Usage()
+        self._stderr = ""
+        self._has_result = False
+
+    async def play(self) -> Result:
+        """From the first message to the proof that no process is left."""
+        from claude_agent_sdk import ClaudeSDKClient, HookMatcher
+
+        hooks: dict[HookEvent, list[HookMatcher]] = {
+            "PreToolUse": [HookMatcher(hooks=[self._before_tool], on_failure="block")]
+        }
+        client = ClaudeSDKClient(replace(self._options, hooks=hooks, stderr=self._note_stderr))
+        conversation = asyncio.ensure_future(self._converse(client))
+        silence = asyncio.ensure_future(self._silence())
+        try:
+            await asyncio.wait(
+                {conversation, silence}, timeout=self._job.limits.wall_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            finished, idle = conversation.done(), silence.done()
+        finally:
+            await to_the_end(self._end(client, conversation, silence))
+        result = conversation.result() if finished else self._out_of_time(Failure.IDLE if idle else Failure.TIME)
+        await self._tell_usage()
+        return result
+
+    async def _converse(self, client: ClaudeSDKClient) -> Result:
+        from claude_agent_sdk import ResultMessage
+
+        from runner.agents.claude_messages import result_of
+
+        try:
+            await client.connect()
+            await client.query(self._job.prompt)
+            messages = client.receive_messages()
+        except Exception as error:  # noqa: BLE001 - the SDK raises bare exceptions too; all mean that the CLI did not start
+            return self._broken(error)
+        listening = asyncio.ensure_future(self._deliver_mail(client))
+        try:
+            while True:
+                try:
+                    message = await anext(messages, None)
+                except Exception as error:  # noqa: BLE001 - the same for a CLI that broke off
+                    return self._broken(error)
+                if message is None:
+                    return self._broken(None)
+                await self._report(message)
+                if isinstance(message, ResultMessage):
+                    self._has_result = True
+                    return result_of(message, exhausted=self._job.model_access.exhausted)
+        finally:
+            listening.cancel()
+
+    async def _report(self, message: Message) -> None:
+        from claude_agent_sdk import UserMessage
+
+        from runner.agents.claude_messages import events_of
+
+        self._heard_at = self._clock()
+        for kind, data in events_of(message, str(self._job.tree)):
+            if kind is EventType.TOOL_USE:
+                await self._tell_tool(data)
+            else:
+                await self._tell(kind, data)
+        if isinstance(message, UserMessage):  # a turn is over, and the broker has counted it
+            await self._tell_usage()
+
+    async def _before_tool(self, call: HookInput, tool_use_id: str | None, _context: HookContext) -> HookJSONOutput:
+        """The hook before each tool call; whatever goes wrong in here blocks the call."""
+        from runner.agents.claude_messages import tool_use
+
+        if call["hook_event_name"] != "PreToolUse":
+            raise TypeError("This hook is only for tool calls.")
+        name, arguments = call["tool_name"], call["tool_input"]
+        self._heard_at = self._clock()
+        await self._tell_tool(tool_use(tool_use_id or "", name, arguments, str(self._job.tree))[1])
+        decision = decide_tool(self._job.tool_policy, name, arguments)
+        if isinstance(decision, Deny):
+            await self._tell(EventType.INFO, {"message": decision.reason, "code": "tool_denied"})
+            return {
+                "hookSpecificOutput": {
+                    "hookEventName": "PreToolUse",
+                    "permissionDecision": "deny",
+                    "permissionDecisionReason": decision.reason,
+                }
+            }
+        return {}
+
+    async def _tell_tool(self, data: Mapping[str, Any]) -> None:
+        """Once for each call: the stream and the hook both know of it, and either may be first."""
+        if data["id"] not in self._tools_told:
+            self._tools_told.add(data["id"])
+            await self._tell(EventType.TOOL_USE, data)
+
+    async def _tell_usage(self) -> None:
+        from runner.agents.claude_messages import usage_event
+
+        usage = self._job.model_access.usage
+        if usage != self._usage_told:
+            self._usage_told = usage
+            await self._tell(*usage_event(usage))
+
+    async def _tell(self, kind: EventType, data: Mapping[str, Any]) -> None:
+        async with self._speaking:
+            await self._sink(kind, data)
+
+    async def _deliver_mail(self, client: ClaudeSDKClient) -> None:
+        """Says what arrives in the inbox while the agent works; it is taken up with the next answer."""
+        from claude_agent_sdk import CLIConnectionError
+
+        mail = asyncio.Event()
+        self._job.inbox.on_put(mail.set)
+        mail.set()
+        while True:
+            await mail.wait()
+            mail.clear()
+            for message in self._job.inbox.take():
+                with suppress(CLIConnectionError):  # it is about to end, which the reader of its messages will find
+                    await client.query(message)
+
+    async def _silence(self) -> None:
+        """Returns once neither the agent nor the model has said anything for the allowed time."""
+        allowed = self._job.limits.idle_seconds * 1000
+        while True:
+            last = max(self._heard_at, self._job.model_access.active_at)
+            left = last + allowed - self._clock()
+            if left <= 0:
+                return
+            await asyncio.sleep(left / 1000)
+
+    async def _end(
+        self, client: ClaudeSDKClient, conversation: asyncio.Future[Result], silence: asyncio.Future[None]
+    ) -> None:
+        """Interrupts what is still at work, closes, and ends whatever does not go by itself."""
+        silence.cancel()
+        if not conversation.done():
+            interrupting = asyncio.ensure_future(client.interrupt())
+            await _wait_for(interrupting, _INTERRUPT_SECONDS)
+            await self._end_processes()
+            await _wait_for(conversation, _LAST_WORDS_SECONDS)
+        closing = asyncio.ensure_future(client.disconnect())
+        if self._has_result:  # closing its input lets it save the session and go
+            await asyncio.wait({closing}, timeout=_AFTER_RESULT_SECONDS)
+        await self._end_processes()
+        await _wait_for(closing, _CLOSE_SECONDS)
+
+    def _note_stderr(self, line: str) -> None:
+        self._stderr = f"{self._stderr}{line}\n"[-_STDERR_KEPT:]
+
+    def _broken(self, error: Exception | None) -> Result:
+        """The CLI ended, or spoke nonsense, without a result."""
+        if self._job.model_access.exhausted:
+            return self._failed(Failure.BUDGET, "The budget of the run was used up.")
+        why = str(error)[:500] if error is not None else "it ended without a result"
+        said = f" Its last words: {self._stderr.strip()[-1000:]}" if self._stderr.strip() else ""
+        return self._failed(
+            Failure.AGENT, f"Claude Code broke off: {why}.{said}", "Run again; if it happens twice, report it."
+        )
+
+    def _out_of_time(self, failure: Failure) -> Result:
+        limits = self._job.limits
+        if failure is Failure.IDLE:
+            text = f"The agent and the model were silent for {limits.idle_seconds} seconds."
+            return self._failed(failure, text, "Run again; allow a longer silence if the task needs it.")
+        text = f"The agent was not done after {limits.wall_seconds} seconds."
+        return self._failed(failure, text, "Allow more time, or split the task.")
+
+    def _failed(self, failure: Failure, message: str, hint: str = "") -> Result:
+        return Result(summary="", session_id=self._session_id, failure=failure, message=message, hint=hint)
+
+
+async def _wait_for(work: asyncio.Future[Any], seconds: float) -> None:
+    """Gives ``work`` that long, then cancels it; how it ended matters to nobody any more."""
+    await asyncio.wait({work}, timeout=seconds)
+    work.cancel()
+    await asyncio.wait({work})
+    if not work.cancelled():
+        work.exception()

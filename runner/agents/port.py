@@ -1,0 +1,136 @@
+"""What it takes to be an agent: a job in, events on the way, a result out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from infra.core.clock import Instant
+from infra.core.run import Limits, Usage
+from infra.core.timeline import EventType
+from runner.agents.tool_policy import ToolPolicy
+from runner.sandbox import BoxLimits, Door
+
+Sink = Callable[[EventType, Mapping[str, Any]], Awaitable[None]]
+"""Takes an event with the data that ``infra/core/timeline.py`` names for its type. Called one at a time."""
+
+
+class ModelAccess(Protocol):
+    """The agent's way to the model, and what is known about it; a ``runner.broker.Broker`` is one."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def token(self) -> str:
+        """A placeholder that opens nothing but the broker, for this run only."""
+        ...
+
+    @property
+    def usage(self) -> Usage: ...
+
+    @property
+    def exhausted(self) -> bool:
+        """The budget refused or cut something."""
+        ...
+
+    @property
+    def active_at(self) -> Instant:
+        """When the model was last asked or last said something."""
+        ...
+
+
+class Inbox:
+    """What people and the platform say to an agent at work. Messages nobody takes before the end are not delivered."""
+
+    def __init__(self) -> None:
+        self._messages: list[str] = []
+        self._wake: Callable[[], None] = lambda: None
+
+    def put(self, message: str) -> None:
+        self._messages.append(message)
+        self._wake()
+
+    def on_put(self, wake: Callable[[], None]) -> None:
+        """``wake`` is called after each ``put``."""
+        self._wake = wake
+
+    def take(self) -> list[str]:
+        """All messages that wait, oldest first."""
+        taken, self._messages = self._messages, []
+        return taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One agent run.
+
+    ``id`` is unique among live jobs and safe in a file name. The agent works in ``tree`` and owns ``home`` and ``tmp``. ``session_id``: a former
+    session to go on with, whose files are still in ``home``; None for a new one. ``environment``: variables besides
+    the agent's own; no secret may be among them. ``doors`` leads to the broker (and whatever else the box may reach).
+    """
+
+    id: str
+    prompt: str
+    tree: Path
+    home: Path
+    tmp: Path
+    model: str
+    limits: Limits
+    model_access: ModelAccess
+    session_id: str | None = None
+    append_system_prompt: str = ""
+    tool_policy: ToolPolicy = field(default_factory=ToolPolicy)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    box_limits: BoxLimits = field(default_factory=BoxLimits)
+    doors: tuple[Door, ...] = ()
+    inbox: Inbox = field(default_factory=Inbox)
+
+
+class Failure(StrEnum):
+    """Why an agent did not finish its work."""
+
+    MODEL = "failed_model"
+    MAX_TURNS = "max_turns"
+    BUDGET = "budget"
+    AGENT = "agent_error"
+    IDLE = "idle_timeout"
+    TIME = "timed_out"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How it ended. ``summary`` is the agent's last word. ``failure`` is None exactly when it finished its work; then
+    ``message`` and ``hint`` are empty, otherwise they tell a person what happened and what to do.
+
+    ``turns`` and ``reported`` are the agent's own figures (None when it gave none); the broker's are those that count.
+    ``model_status``: HTTP status of the model's last error, 0 for none.
+    """
+
+    summary: str
+    session_id: str
+    turns: int = 0
+    reported: Usage | None = None
+    failure: Failure | None = None
+    message: str = ""
+    hint: str = ""
+    model_status: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return self.failure is None
+
+
+class Agent(Protocol):
+    async def run(self, job: Job, sink: Sink) -> Result:
+        """Works until the job is done, a limit is reached or the task is cancelled.
+
+        Whatever the end, no process of the agent is left when this returns or raises. What the agent does wrong is
+        a ``Result``; raised are ``Unavailable`` (the agent or its sandbox could not be started, or processes were left)
+        and what ``sink`` raises.
+        """
+        ...

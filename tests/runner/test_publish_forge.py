@@ -1,0 +1,98 @@
+"""The whole way over the local forge: real tokens that really limit, the real REST client, one pull request."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from infra.core.errors import Forbidden
+from infra.core.forge import CLONE_PERMISSIONS, PUBLISH_PERMISSIONS, AccessToken
+from infra.core.repository import Repository
+from infra.core.words import commit_message, marked_run, marker
+from infra.github.client import GitHubRepository
+from runner.clone import clone
+from runner.collect import collect, commit
+from runner.git import Git, parse_remote
+from runner.publish import Work, publish
+from runner.workspace import workspace
+from tests.world.forge import forge_world
+from tests.world.git_scene import BOT, BRANCH, NOW, RUN
+
+
+class Attempt:
+    """One run on ``acme/shop``, with tokens as the control plane would mint them."""
+
+    def __init__(self, github, ws, base):
+        self.github, self.ws, self.base = github, ws, base
+        self.git = Git(executable=shutil.which("git") or "git")
+
+    async def clone(self):
+        token = await self.github.installation_token(permissions=dict(CLONE_PERMISSIONS))
+        remote = parse_remote(self.github.clone_url(), token)
+        await clone(self.git, self.ws, remote, base_sha=self.base, branch=BRANCH, pauses=())
+
+    async def publish(self, permissions=PUBLISH_PERMISSIONS):
+        token = await self.github.installation_token(permissions=dict(permissions))
+        changes = await collect(self.git, self.ws, base_sha=self.base)
+        message = commit_message("Round totals", RUN)
+        head = await commit(self.git, self.ws, changes, message=message, identity=BOT, now=NOW)
+        work = Work(run_id=RUN, base_sha=self.base, head_sha=head, branch=BRANCH, identity=BOT)
+
+        async def held():
+            return AccessToken(value=token, expires_at=NOW)
+
+        forge = GitHubRepository.connect(
+            api_url=self.github.forge.api_url, git_url=self.github.forge.url,
+            repository=Repository("acme", "shop"), token_source=held,
+        )  # fmt: skip
+        remote = parse_remote(self.github.clone_url(), token)
+        try:
+            pull = await publish(
+                self.git, self.ws, remote, forge, work, base_branch="", title="Round totals",
+                body=f"Rounded.\n\n{marker(RUN)}", pauses=(),
+            )  # fmt: skip
+            return head, pull, await forge.resolve(BRANCH)
+        finally:
+            await forge.close()
+
+
+@pytest.fixture
+async def attempt(tmp_path):
+    async with forge_world(tmp_path) as github, workspace(tmp_path / "runs", RUN) as ws:
+        reading = await github.http.get(
+            f"{github.path}/commits/{github.repo.default_branch}",
+            headers={"authorization": f"Bearer {await github.installation_token()}"},
+        )
+        made = Attempt(github, ws, reading.json()["sha"])
+        await made.clone()
+        yield made
+
+
+async def test_a_change_becomes_one_pull_request_however_often_it_is_published(attempt):
+    (attempt.ws.tree / "src" / "cart.py").write_text("def total(prices):\n    return round(sum(prices), 2)\n")
+    head, pull, tip = await attempt.publish()
+    assert tip == head == pull.head_sha
+    assert (pull.head_branch, pull.base_branch, pull.title) == (
+        BRANCH,
+        attempt.github.repo.default_branch,
+        "Round totals",
+    )
+    assert marked_run(pull.body) == RUN
+    assert (await attempt.publish())[1].number == pull.number
+
+
+async def test_the_token_of_the_clone_cannot_publish(attempt):
+    (attempt.ws.tree / "new.txt").write_text("x\n")
+    with pytest.raises(Forbidden):
+        await attempt.publish({**CLONE_PERMISSIONS, "pull_requests": "read"})
+
+
+async def test_a_workflow_file_needs_a_permission_that_we_do_not_ask_for(attempt):
+    workflow = attempt.ws.tree / ".github" / "workflows" / "ci.yml"
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text("on: push\n")
+    with pytest.raises(Forbidden) as caught:
+        await attempt.publish()
+    assert caught.value.code == "workflow_permission"
+    assert "ci.yml" in caught.value.message
