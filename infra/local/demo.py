@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -12,10 +15,12 @@ import httpx
 from rich.console import Console
 
 from infra.core.errors import Invalid
-from infra.local.bootstrap import World
+from infra.local.bootstrap import DemoTask, World
 from infra.local.client import Client
 from infra.local.stack import Stack
 from infra.local.terminal_view import RunView
+
+LOOK_SECONDS = 600
 
 
 async def demo(console: Console, given: Mapping[str, str]) -> int:
@@ -25,19 +30,39 @@ async def demo(console: Console, given: Mapping[str, str]) -> int:
         async with Stack(Path(folder), given) as stack:
             assert stack.world is not None
             _introduce(console, stack.world, time.monotonic() - started)
-            client = Client(stack.url, stack.first_key)
-            task = stack.world.demo
-            if task is None:
-                raise Invalid(
-                    "The demo works on the local forge, but GITHUB_APP_ID is set.",
-                    code="demo_needs_local_forge",
-                    hint="Unset it for the demo, or run make up and dispatch to a repository of your own.",
-                )
-            console.print(f"[bold]dispatch[/]  {task.owner}/{task.repo}: {task.text.splitlines()[0]}")
-            answer = await client.dispatch(owner=task.owner, repo=task.repo, task=task.text)
-            console.print(f"[dim]run {answer['run_id']}[/]")
-            run = await RunView(console).show(client.follow(answer["run_id"]))
-            return await _conclude(console, run)
+            run = await _dispatch(console, stack.world.demo, Client(stack.url, stack.first_key))
+            status = await _conclude(console, run)
+            if status == 0:
+                await _let_look(console)
+            return status
+
+
+async def _dispatch(console: Console, task: DemoTask | None, client: Client) -> dict[str, Any]:
+    if task is None:
+        raise Invalid(
+            "The demo works on the local forge, but GITHUB_APP_ID is set.",
+            code="demo_needs_local_forge",
+            hint="Unset it for the demo, or run make up and dispatch to a repository of your own.",
+        )
+    console.print(f"[bold]dispatch[/]  {task.owner}/{task.repo}: {task.text.splitlines()[0]}")
+    answer = await client.dispatch(owner=task.owner, repo=task.repo, task=task.text)
+    console.print(f"[dim]run {answer['run_id']}[/]")
+    return await RunView(console).show(client.follow(answer["run_id"]))
+
+
+async def _let_look(console: Console) -> None:
+    """In front of a person the page stays until Enter, so that the address can be opened; otherwise nothing waits."""
+    if not (sys.stdin.isatty() and console.is_terminal):
+        return
+    console.print(f"\nOpen it in a browser now. [bold]Enter[/] ends the demo (so do {LOOK_SECONDS // 60} minutes).")
+    pressed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin, pressed.set)
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(pressed.wait(), LOOK_SECONDS)
+    finally:
+        loop.remove_reader(sys.stdin)
 
 
 def _introduce(console: Console, world: World, seconds: float) -> None:

@@ -66,6 +66,7 @@ class _Row(NamedTuple):
 
     write: Write
     collection: str
+    kind: str
     id: str
     text: str
 
@@ -246,9 +247,8 @@ class SqliteDocuments:
             if isinstance(write, Replace):
                 execute(_REPLACE, (revision, now, row.text, row.collection, row.id))
             else:
-                kind = last_segment(row.collection)
-                place = (revision, row.collection, kind, row.id, write.expire_at, now, row.text)
-                execute(_INSERT if isinstance(write, Create) else _PUT, place)
+                values = (revision, row.collection, row.kind, row.id, write.expire_at, now, row.text)
+                execute(_INSERT if isinstance(write, Create) else _PUT, values)
             revisions.append(str(revision))
         return tuple(revisions)
 
@@ -285,14 +285,13 @@ class SqliteDocuments:
 
 
 def _row(write: Write) -> _Row:
-    collection, name = split_path(write.path)
+    collection, _, name = write.path.rpartition("/")
     text = "" if isinstance(write, Delete) else msgspec.json.encode(dict(write.data)).decode()
-    return _Row(write, collection, name, text)
+    return _Row(write, collection, last_segment(collection), name, text)
 
 
 def _decode(text: str) -> Mapping[str, Any]:
-    data: dict[str, Any] = msgspec.json.decode(text)
-    return data
+    return msgspec.json.decode(text, type=dict[str, Any])
 
 
 def _cursor_value(document: Document, query: Query, value: Any) -> Any:

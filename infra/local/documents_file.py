@@ -22,6 +22,7 @@ _APPLICATION = (
 )
 _OPEN_SECONDS = 10.0  # another process may be creating the file at this moment
 _OPEN_PAUSE_SECONDS = 0.02
+_CACHE_KIBIBYTES = 32_768
 _BUSY_MILLISECONDS = 20  # the loop stands still meanwhile; longer waits are made between attempts
 
 Indexes = Mapping[str, tuple[Index, ...]]
@@ -141,6 +142,7 @@ def _prepare(connection: sqlite3.Connection, location: Location, indexes: Indexe
     connection.execute(f"PRAGMA application_id = {_APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
 
 

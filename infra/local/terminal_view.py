@@ -55,7 +55,7 @@ class RunView:
                 detail = f" – {data['detail']}" if data.get("detail") else ""
                 return self._stamped(f"{self._phase}{detail}", "bold cyan")
             case "tool_use":
-                return self._stamped(f"⚒ {data.get('name', '')}  {_short(str(data.get('summary', '')), 90)}", "yellow")
+                return self._stamped(f"⚒ {_short(str(data.get('summary') or data.get('name', '')), 100)}", "yellow")
             case "tool_result":
                 mark = "✗" if data.get("is_error") else "✓"
                 return self._stamped(
@@ -69,7 +69,7 @@ class RunView:
             case "error":
                 return self._stamped(f"error: {data.get('message', '')}", "bold red")
             case "info":
-                return self._stamped(str(data.get("message", "")), "dim")
+                return self._stamped(_short(str(data.get("message", "")), 200), "dim")
             case _:
                 return None
 
