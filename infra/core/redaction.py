@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain
@@ -27,8 +27,9 @@ from typing import Any
 
 from infra.core.encodings import NOT_COVERED, SHORTEST_VALUE
 from infra.core.errors import Invalid
+from infra.core.redaction_data import Walk
 from infra.core.redaction_patterns import Patterns, Rule
-from infra.core.redaction_rules import RULES, is_secret_name
+from infra.core.redaction_rules import RULES
 from infra.core.redaction_values import BARRIER, MARK, SEQUENCE, RunState, Span, Values
 
 __all__ = ["MARK", "MOST_HELD", "NOT_COVERED", "RedactedStream", "Redactor"]
@@ -37,7 +38,6 @@ MOST_HELD = 64 * 1024
 """Bytes that a stream ever holds back. The longest open decision (a password in a URL) needs far less."""
 
 _SLICE = 64 * 1024
-_DEEPEST, _MOST_ITEMS = 64, 100_000
 _MARK = MARK.encode()
 _MARK_BEGINNINGS = tuple(_MARK[:length] for length in range(len(_MARK) - 1, 0, -1))
 _OPEN_SEQUENCE = re.compile(rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,4})?\Z")
@@ -96,38 +96,7 @@ class Redactor:
         Beyond 64 levels or 100 000 items a mark stands for the rest. Numbers that spell a secret become marks;
         what is not JSON becomes its masked ``str``.
         """
-        return _Walk(self, names=self._patterns is not None).masked(value, 0)
-
-
-@dataclass(slots=True)
-class _Walk:
-    redactor: Redactor
-    names: bool
-    left: int = _MOST_ITEMS
-
-    def masked(self, value: Any, depth: int) -> Any:
-        self.left -= 1
-        if self.left < 0 or depth > _DEEPEST:
-            return MARK
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, (int, float)):
-            return value if self.redactor.text(spelt := repr(value)) == spelt else MARK
-        if isinstance(value, Mapping):
-            return self._mapping(value, depth)
-        if isinstance(value, (list, tuple)):
-            return [self.masked(item, depth + 1) for item in value]
-        return self.redactor.text(str(value))
-
-    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        copy: dict[str, Any] = {}
-        for name, item in value.items():
-            key = self.redactor.text(str(name))
-            while key in copy:  # two masked keys must not swallow each other
-                key += "'"
-            named = self.names and isinstance(item, str) and item and is_secret_name(str(name))
-            copy[key] = MARK if named else self.masked(item, depth + 1)
-        return copy
+        return Walk(self.text, names=self._patterns is not None).masked(value)
 
 
 @dataclass(slots=True)

@@ -66,6 +66,7 @@ _REFERENCE = re.compile(
     rb"[$<{%*&@(\[`]|(?:os|process|env|self|this|config|settings|secrets|vars|cfg|args|opts|ctx|req|request)\."
 )
 _WORDS = re.compile(rb"(?:[A-Z]?[a-z]{2,}+)++[A-Z]?[a-z]?")
+_KEY_HEADER = re.compile(rb"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Key):")
 _DOTTED = re.compile(rb"[A-Za-z_]+(?:\.[A-Za-z_]+)+")
 _NO_END = frozenset({b"(", b"[", b"{", b"\xff"})
 """After a value: the text is a program's, or the value was cut by a mark and has been judged whole before that."""
@@ -120,7 +121,7 @@ def _key_label(run: bytes, _following: bytes) -> bool:
 
 
 def _key_text(run: bytes, following: bytes) -> bool:
-    return following != b"\xff" and (b" " not in run.strip() or b":" in run)
+    return following != b"\xff" and (b" " not in run.strip() or _KEY_HEADER.match(run) is not None)
 
 
 def _password(run: bytes, _following: bytes) -> bool:

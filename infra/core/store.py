@@ -18,7 +18,7 @@ from infra.core.clock import Instant
 from infra.core.errors import Conflict, Invalid
 
 Data = Mapping[str, Any]
-"""JSON only: text, whole numbers, floats, booleans, null, lists and string-keyed maps."""
+"""JSON only: text, whole numbers, floats, booleans, null, lists and string-keyed maps (``infra/core/content.py``)."""
 
 MAX_DOCUMENT_BYTES = 1_000_000
 """One limit for every back end, just under Firestore's 1 MiB (1,048,576 bytes with names and paths counted).
@@ -97,9 +97,11 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """``order_by=None`` orders by document id. Equal values are ordered by id, so cursors never skip or repeat.
+    """``order_by=None`` orders by document id, ascending only. Equal values are ordered by id in the direction of the order,
+    so cursors never skip or repeat.
 
-    ``after`` is the ``cursor`` of an earlier page. Documents without the ``order_by`` field are left out.
+    ``after`` is the ``cursor`` of an earlier page. Documents without the ``order_by`` field are left out, and so are those
+    that hold a list or a map there; null counts. Values of different kinds never compare: null < booleans < numbers < text.
     Inequalities are allowed only on the ``order_by`` field (Firestore needs an index for anything else).
     """
 
@@ -136,10 +138,11 @@ class Documents(Protocol):
     async def commit(self, *writes: Write) -> tuple[str, ...]:
         """Applies all writes or none; returns their new revisions in order (empty text for a delete).
 
-        Raises ``AlreadyExists`` when a ``Create`` found something, ``Conflict`` when a revision did not match or the
-        document is gone, ``TooLarge`` over ``MAX_DOCUMENT_BYTES``, ``Unavailable`` when the store did not answer (the
-        commit may or may not have happened: every caller is written to be repeated). Of any number of concurrent
-        commits that exclude each other exactly one succeeds.
+        One commit may write each document once. Raises ``AlreadyExists`` when a ``Create`` found something, ``Conflict`` when
+        a revision did not match or the document is gone, ``Invalid`` for what is no JSON (``infra/core/store_rules.py``),
+        ``TooLarge`` over ``MAX_DOCUMENT_BYTES``, ``Unavailable`` when the store did not answer (the commit may or may not have
+        happened: every caller is written to be repeated). Of any number of concurrent commits that exclude each other
+        exactly one succeeds.
         """
         ...
 
@@ -150,13 +153,16 @@ class Documents(Protocol):
     def changes(self, collection: str, after: str | None = None) -> AsyncIterator[Change]:
         """Follows a collection: every created or replaced document, in commit order, until the caller stops iterating.
 
-        ``after=None`` starts now. Changes of one document in quick succession may be merged into the newest.
+        ``after=None`` starts with this call. Changes of one document in quick succession may be merged into the newest.
         Deletions are not reported. At least once: a change may be repeated around a resume. Never skips.
         """
         ...
 
     async def purge(self, now: Instant) -> int:
-        """Removes documents whose ``expire_at`` has passed; returns how many (0 where the store does it by itself)."""
+        """Removes documents whose ``expire_at`` has passed; returns how many (0 where the store does it by itself).
+
+        Until something removed it an expired document is read like any other.
+        """
         ...
 
     async def close(self) -> None: ...

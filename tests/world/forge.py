@@ -55,13 +55,17 @@ def key_pair(name: str = "app") -> KeyPair:
 
 
 class Clock:
-    """The forge's clock: real time plus what a test adds."""
+    """The forge's clock: real time plus what a test adds; standing still once frozen."""
 
     def __init__(self) -> None:
         self.ahead = 0
+        self._frozen: Instant | None = None
 
     def __call__(self) -> Instant:
-        return Instant(system_clock() + self.ahead)
+        return Instant((self._frozen or system_clock()) + self.ahead)
+
+    def freeze(self) -> None:
+        self._frozen = system_clock()
 
     def forward(self, milliseconds: int) -> None:
         self.ahead += milliseconds

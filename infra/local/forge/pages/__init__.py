@@ -1,0 +1,1 @@
+"""Plain pages for people: no scripts, nothing but what the forge knows."""
