@@ -20,6 +20,7 @@ class Collection:
         self.faults = []
         self.reads = 0
         self.now = START
+        self.read_begins = asyncio.Event()
 
     def write(self, name, changed_at, committed_at=None, revision="1"):
         document = Document(f"things/{name}", {}, revision)
@@ -27,6 +28,7 @@ class Collection:
 
     async def read(self, low, after):
         self.reads += 1
+        self.read_begins.set()
         await asyncio.sleep(0)
         if self.faults:
             raise self.faults.pop(0)
@@ -69,9 +71,9 @@ async def test_a_commit_that_appears_late_with_an_earlier_time_is_told(collectio
     collection.write("first", 100)
     assert await take(follower, 1) == ["first"]
     collection.now += OVERLAP // 2
-    before = collection.reads
-    while collection.reads < before + 3:  # polls that found nothing new have left the window where it was
-        await asyncio.sleep(0.001)
+    for _ in range(3):  # polls that find nothing new leave the window where it was
+        collection.read_begins.clear()
+        await collection.read_begins.wait()
     collection.write("equal", 100)
     collection.write("late", 50, committed_at=120)
     assert set(await take(follower, 2)) == {"late", "equal"}

@@ -69,7 +69,7 @@ class ScriptedModel:
         return tuple(self._api.calls)
 
     async def __aenter__(self) -> Self:
-        self._socket = socket.create_server(self._address)
+        self._socket = _listening(self._address)
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         await self._server.ready.wait()
         return self
@@ -81,3 +81,17 @@ class ScriptedModel:
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+
+
+def _listening(address: tuple[str, int]) -> socket.socket:
+    """asyncio turns Nagle's algorithm off only where the socket's protocol is named; each answer would wait 40 ms otherwise.
+    https://github.com/python/cpython/blob/3.11/Lib/asyncio/base_events.py (``_set_nodelay``)"""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
