@@ -127,20 +127,25 @@ class Attempt:
         work = asyncio.create_task(self._outcome(), name=f"work {self.run_id}")
         heart = asyncio.create_task(self._beat_while(work), name=f"heartbeat {self.run_id}")
         try:
-            settlement = await work
+            settlement = await self._finished(work)
+            if self.lost:
+                return Ending(run_id=self.run_id, state=None, message=self.lost.message)
+            return await self._settle(settlement)
+        finally:
+            heart.cancel()
+            await asyncio.gather(heart, return_exceptions=True)
+
+    async def _finished(self, work: asyncio.Task[Settlement]) -> Settlement:
+        """What the work came to, also when it was stopped on request. Being cancelled from outside stops it and is passed on."""
+        try:
+            return await work
         except asyncio.CancelledError:
             if not work.done():
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
             if not (self.cancelled or self.lost):
                 raise
-            settlement = self._settlement(State.CANCELLED, Reason(code="cancelled", message="Cancelled on request."))
-        finally:
-            heart.cancel()
-            await asyncio.gather(heart, return_exceptions=True)
-        if self.lost:
-            return Ending(run_id=self.run_id, state=None, message=self.lost.message)
-        return await self._settle(settlement)
+            return self._settlement(State.CANCELLED, Reason(code="cancelled", message="Cancelled on request."))
 
     async def _settle(self, settlement: Settlement) -> Ending:
         if settlement.reason and settlement.state is not State.NO_CHANGES:
@@ -150,7 +155,7 @@ class Attempt:
             )
         await self._stream.emit(EventType.MARKER, {"name": "finished", "state": settlement.state})
         try:
-            await self._stream.close()
+            await self._deliver_rest()
             settled = await self.gateway.settle(settlement)
         except (Ended, Fenced) as error:
             return Ending(run_id=self.run_id, state=None, message=error.message)
@@ -158,9 +163,21 @@ class Attempt:
             run_id=self.run_id, state=settled.state, message=settlement.reason.message if settlement.reason else ""
         )
 
+    async def _deliver_rest(self) -> None:
+        """The last events. A batch that is refused must not keep the run from ending."""
+        try:
+            await self._stream.close()
+        except (Ended, Fenced):
+            raise
+        except PullwrightError as error:
+            _log.error("events lost: %s", error.message, extra={"run_id": self.run_id})
+
     async def _beat_while(self, work: asyncio.Task[Settlement]) -> None:
-        """Keeps the lease; stops the work when somebody asks for it or when the lease is lost."""
-        while not work.done():
+        """Keeps the lease until the run is settled; stops the work when somebody asks for it or when the lease is lost.
+
+        Once the work is being published it is too late to stop it: a half-made pull request helps nobody.
+        """
+        while True:
             await asyncio.sleep(self.claimed.heartbeat_seconds)
             try:
                 await self._beat()
@@ -169,9 +186,9 @@ class Attempt:
             except PullwrightError as error:
                 _log.warning("heartbeat failed: %s", error.message, extra={"run_id": self.run_id})
                 continue
-            if self.lost or self.cancelled:
+            stop = self.lost or (self.cancelled and self.phase is not Phase.PUBLISHING)
+            if stop and not work.cancelling():
                 work.cancel()
-                return
 
     async def _beat(self) -> None:
         beat = Heartbeat(fence=self.claimed.fence, phase=self.phase, checkpoint=self.checkpoint, spent=self.spent)

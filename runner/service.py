@@ -96,7 +96,11 @@ class Service:
             len(self.active) >= self.settings.runner_concurrency or self.stop.is_set()
         ):
             return _error(503, "no_capacity", "This instance is busy.", {"retry-after": "2"})
-        ending = await self._work(job)
+        try:
+            ending = await self._work(job)
+        except PullwrightError as error:
+            # the lease runs out and the sweeper launches the run anew; until then a repeated task finds it held
+            return _error(503, error.code, error.message)
         return JSONResponse(msgspec.to_builtins(ending))
 
     async def _work(self, job: ProcessIssue) -> Ending:
