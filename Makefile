@@ -14,10 +14,10 @@ up: $(STAMP) ## everything, staying up; prints addresses and (once) the admin ke
 	@$(BIN)/pullwright up
 
 test: $(STAMP) ## every test of the quick level
-	@$(BIN)/pytest
+	@$(BIN)/pytest -q --numprocesses auto --dist loadfile
 
 test-full: $(STAMP) ## the long level too
-	@$(BIN)/pytest -m "full or not full"
+	@$(BIN)/pytest -q --numprocesses auto --dist loadfile -m "full or not full"
 
 check: $(STAMP) ## format, lint, types
 	@$(BIN)/ruff format --check .

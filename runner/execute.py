@@ -279,7 +279,7 @@ class Attempt:
         async with self.tools.broker(credentials, self.assignment.limits, inbox) as broker:
             self._broker = broker
             job = Job(
-                id=self.run_id,
+                id=f"{self.run_id}-{self.claimed.fence}",  # a killed attempt may have left its box's launcher behind
                 prompt=self.assignment.prompt,
                 tree=place.tree,
                 home=place.home,

@@ -60,14 +60,16 @@ SEQUENCE = re.compile(rb"\x1b\[[0-?]{0,32}[ -/]{0,4}[@-~]")
 class RunState:
     """What the search for runs must remember of bytes that are gone. Offsets count from the start of the next bytes.
 
-    ``open_at``: a masked run was still going on; its last characters were kept from here (-1: none). ``masked_to``: where the
-    last masked run ended.
+    ``open_at``: a masked run was still going on; its last characters were kept from here (-1: none). ``masked_from``,
+    ``masked_to``: where the last masked run began (or before that) and ended.
     """
 
     open_at: int = -1
+    masked_from: int = -1 << 62
     masked_to: int = -1 << 62
 
     def shift(self, count: int) -> None:
+        self.masked_from -= count
         self.masked_to -= count
         if self.open_at >= 0:
             self.open_at -= count
@@ -206,7 +208,9 @@ class _Runs:
             hold = _pending(self.data, self.folded, self.at[-_GRAM + 1 :], self.starts)
         spans, hold = self._decided(pieces, strong, state, hold, final=final)
         if strong:
-            state.masked_to = self.at[strong[-1][1] - 1] + 1
+            start, end = strong[-1]
+            state.masked_from = min(state.masked_from, self.at[start]) if start <= first else self.at[start]
+            state.masked_to = self.at[end - 1] + 1
         state.open_at = self.at[max(0, count - _GRAM + 1)] if going_on else -1
         return spans, hold
 
@@ -216,11 +220,13 @@ class _Runs:
         """Spans of the strong pieces and of the weak ones near them, and ``hold`` moved before the undecided weak ones."""
         firm = set(strong)
         begins = [*(self.at[start] for start, _ in strong), math.inf]
-        ends = [state.masked_to, *(self.at[end - 1] + 1 for _, end in strong)]
+        ends = [self.at[end - 1] + 1 for _, end in strong]
         spans, safe = [], hold
         for start, end in pieces:
             low, high = self.at[start], self.at[end - 1] + 1
-            near_before = low - ends[bisect_left(begins, low)] <= NEAR
+            earlier = bisect_left(begins, low)
+            behind = ends[earlier - 1] if earlier else state.masked_to if state.masked_from < low else -math.inf
+            near_before = low - behind <= NEAR
             near_after = begins[bisect_right(begins, low)] - high <= NEAR
             if (start, end) in firm or near_before or near_after:
                 spans.append((low, high))
