@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 import msgspec
 from msgspec import Meta
 
+from infra.core.egress import parse_allow_list
 from infra.core.errors import Invalid, Unavailable
 
 Url = Annotated[str, Meta(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")]
@@ -113,9 +114,22 @@ class DispatcherSettings(Common, frozen=True, kw_only=True, rename=str.upper):
     ] = 600
     run_max_turns: Annotated[int, Meta(ge=1, description="Most answers of the model in one run.")] = 150
     run_budget_usd: Annotated[float, Meta(gt=0, le=1000, description="Most that one run may spend on the model.")] = 5.0
+    allowed_domains: Annotated[
+        str,
+        Meta(
+            description="Comma list of hosts that agents may reach: example.org, *.example.org, or presets such as python and node. Empty: none."
+        ),
+    ] = ""
     rehearsal: Annotated[
         bool, Meta(description="Says in every pull request that the model was scripted; set by local mode.")
     ] = False
+
+    def __post_init__(self) -> None:
+        parse_allow_list(self.allowed_domain_list)
+
+    @property
+    def allowed_domain_list(self) -> tuple[str, ...]:
+        return tuple(entry for part in self.allowed_domains.split(",") if (entry := part.strip()))
 
     @property
     def own_url(self) -> str:
@@ -123,7 +137,13 @@ class DispatcherSettings(Common, frozen=True, kw_only=True, rename=str.upper):
 
 
 class RunnerSettings(Common, frozen=True, kw_only=True, rename=str.upper):
-    """What the runner service and the runner job read. There is no secret among them."""
+    """What the runner's hosts read. The only secret is the token of the one run that a job or a laptop works on."""
+
+    gateway_url: Annotated[
+        Url, Meta(description="The dispatcher's address, for a job or a laptop; a service is told in each request.")
+    ] = ""
+    run_id: Annotated[str, Meta(description="For a job: the run to work on.")] = ""
+    run_token: Annotated[str, Meta(description="For a job: the run's capability token.")] = ""
 
     work_dir: Annotated[
         str, Meta(description="Where runs have their workspaces. Empty: the system's temporary folder.")
@@ -139,8 +159,14 @@ class RunnerSettings(Common, frozen=True, kw_only=True, rename=str.upper):
     )
     runner_sandbox: Annotated[
         Literal["require", "prefer", "off"],
-        Meta(description="require: no run without all walls; prefer: as many as the machine has."),
+        Meta(
+            description="require: no start without every wall; prefer: bubblewrap where it passes its self-test; off: never."
+        ),
     ] = "prefer"
+    runner_toolchains: Annotated[
+        str,
+        Meta(description="Folders besides /usr that agents can read, separated by colons, such as /opt/node:/opt/go."),
+    ] = ""
     container_id: Annotated[str, Meta(description="Unique name of this runner. Empty: made at start.")] = ""
 
 

@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from infra.core.errors import PullwrightError
+from infra.core.errors import Forbidden, NotFound, PullwrightError, Unauthenticated
 from infra.logs import configure
 from infra.settings import RunnerSettings, load
 from infra.wire import ProcessIssue
@@ -98,6 +98,10 @@ class Service:
             return _error(503, "no_capacity", "This instance is busy.", {"retry-after": "2"})
         try:
             ending = await self._work(job)
+        except (Unauthenticated, Forbidden, NotFound) as error:
+            # trying again would change nothing, so the task is over: a 4xx would only be sent again
+            _log.warning("task refused: %s", error.message, extra={"run_id": job.run_id})
+            ending = Ending(run_id=job.run_id, state=None, message=error.message)
         except PullwrightError as error:
             # the lease runs out and the sweeper launches the run anew; until then a repeated task finds it held
             return _error(503, error.code, error.message)
@@ -176,11 +180,11 @@ async def serve(settings: RunnerSettings) -> None:
 def main() -> None:
     try:
         settings = load(RunnerSettings)
+        configure("runner", settings.effective_log_level)
+        keep_only_needed(os.environ)
+        asyncio.run(serve(settings))
     except PullwrightError as error:
         sys.exit(f"{error.message} {error.hint}")
-    configure("runner", settings.effective_log_level)
-    keep_only_needed(os.environ)
-    asyncio.run(serve(settings))
 
 
 if __name__ == "__main__":

@@ -84,7 +84,9 @@ async def _up(data: Path, port: int, given: Mapping[str, str]) -> int:
         assert stack.world is not None
         for line in stack.world.explanation:
             _console.print(f"  {line}")
+        _console.print(f"  sandbox {stack.sandbox}", markup=False)
         _console.print(f"\n[bold]dispatcher[/]  {stack.url}")
+        _console.print(f"[bold]runner[/]      {stack.runner_url}")
         for name, url in stack.world.places:
             _console.print(f"[bold]{name:<10}[/]  {url}")
         if stack.first_key:

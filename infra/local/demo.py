@@ -29,7 +29,7 @@ async def demo(console: Console, given: Mapping[str, str]) -> int:
     with tempfile.TemporaryDirectory(prefix="pullwright-demo-") as folder:
         async with Stack(Path(folder), given) as stack:
             assert stack.world is not None
-            _introduce(console, stack.world, time.monotonic() - started)
+            _introduce(console, stack.world, stack.sandbox, time.monotonic() - started)
             run = await _dispatch(console, stack.world.demo, Client(stack.url, stack.first_key))
             status = await _conclude(console, run)
             if status == 0:
@@ -65,10 +65,11 @@ async def _let_look(console: Console) -> None:
         loop.remove_reader(sys.stdin)
 
 
-def _introduce(console: Console, world: World, seconds: float) -> None:
+def _introduce(console: Console, world: World, sandbox: str, seconds: float) -> None:
     console.print("[bold]Pullwright[/] – issues in, pull requests out\n")
     for line in world.explanation:
         console.print(f"  {line}")
+    console.print(f"  sandbox {sandbox}", markup=False)
     console.print(f"  everything is up after {seconds:.1f} s\n")
 
 

@@ -54,7 +54,8 @@ def system_clock() -> Instant:
 class Stack:
     """Use as an async context manager. ``given``: the person's settings. ``port``: the dispatcher's, 0 for a free one.
 
-    ``first_key`` is the admin key's text when this start made it, else empty: a key is shown once.
+    ``first_key`` is the admin key's text when this start made it, else empty: a key is shown once. ``sandbox`` says which
+    walls stand between an agent and this machine.
     """
 
     data: Path
@@ -63,6 +64,8 @@ class Stack:
     on_restart: Callable[[str], None] = print
     first_key: str = ""
     world: World | None = None
+    sandbox: str = ""
+    runner_url: str = ""
     _children: dict[str, Child] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -97,6 +100,7 @@ class Stack:
         self.first_key = await self._first_key()
         self.world = await prepare_world(self.data, self.given, store, dispatcher_url=self.url)
         runner_port = free_port()
+        self.runner_url = f"http://127.0.0.1:{runner_port}"
         self._children = {child.name: child for child in self._programs(runner_port)}
         await asyncio.gather(*(child.start() for child in self._children.values()))
         self._tasks = [
@@ -109,6 +113,7 @@ class Stack:
             ("runner", f"http://127.0.0.1:{runner_port}/health"),
         ]
         await asyncio.gather(*(self._ready(name, url) for name, url in probes))
+        self.sandbox = await _sandbox_words(f"http://127.0.0.1:{runner_port}/status")
         self._tasks.append(asyncio.create_task(self._watch(), name="watch"))
 
     def _programs(self, runner_port: int) -> list[Child]:
@@ -234,6 +239,15 @@ async def _ensure(store: FileSecrets, name: str) -> bytes:
     value = secrets.token_hex(32).encode()
     await store.put(name, value)
     return value
+
+
+async def _sandbox_words(status_url: str) -> str:
+    async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
+        sandbox = (await http.get(status_url)).raise_for_status().json()["sandbox"]
+    up = ", ".join(wall["name"] for wall in sandbox["walls"] if wall["up"])
+    missing = ", ".join(wall["name"] for wall in sandbox["walls"] if not wall["up"])
+    line = f"{sandbox['driver']}; walls up: {up}"
+    return f"{line}; MISSING: {missing}. {sandbox['note']}".rstrip() if missing else line
 
 
 def _source(module: str) -> str:

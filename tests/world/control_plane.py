@@ -22,7 +22,7 @@ from infra.local.queue import LocalQueue
 from infra.platform_secrets import APP_PRIVATE_KEY, INTERNAL_KEY, RUN_TOKEN_KEY, WEBHOOK_SECRET
 from infra.settings import DispatcherSettings, load
 from infra.wire import ProcessIssue
-from tests.world.forge import APP_ID, forge_world, key_pair
+from tests.world.forge import APP_ID, FILES, forge_world, key_pair
 
 URL = "http://dispatcher.test"
 SECRET = b"a webhook secret"
@@ -52,8 +52,8 @@ class ControlPlane:
         self.services = services
         self.github = github
         self.queue = services.queue
-        app = build_app(services)
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL)
+        self.app = build_app(services)
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=URL)
 
     @property
     def now(self):
@@ -190,8 +190,9 @@ class Runner:
 
 
 @asynccontextmanager
-async def control_plane(folder, **settings):
-    async with forge_world(folder) as github:
+async def control_plane(folder, files=FILES, **settings):
+    """``files`` are those of ``acme/shop``; ``settings`` replace or add to the dispatcher's."""
+    async with forge_world(folder, files=files) as github:
         given = {
             "DATA_DIR": str(folder / "data"),
             "PUBLIC_URL": URL,

@@ -44,6 +44,7 @@ class Up:
         said = self.said()
         self.url = re.search(r"dispatcher\s+(http://\S+)", said)[1]
         self.forge = re.search(r"^forge\s+(http://\S+)", said, re.MULTILINE)[1]
+        self.runner = re.search(r"^runner\s+(http://\S+)", said, re.MULTILINE)[1]
         found = re.search(r"pw_[0-9a-z]{12}_[0-9a-z]{32}", said)
         self.key = found[0] if found else ""
         self.http = httpx.Client(
@@ -78,7 +79,12 @@ class Up:
 
     def children(self):
         """pid → command line of everything that lives below the supervisor."""
-        below, found = {self.process.pid}, {}
+        return self.below(self.process.pid)
+
+    @staticmethod
+    def below(pid):
+        """pid → command line of every descendant of a process."""
+        below, found = {pid}, {}
         processes = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
@@ -93,10 +99,10 @@ class Up:
         grown = True
         while grown:
             grown = False
-            for pid, (parent, line) in processes.items():
-                if parent in below and pid not in below:
-                    below.add(pid)
-                    found[pid] = line
+            for child, (parent, line) in processes.items():
+                if parent in below and child not in below:
+                    below.add(child)
+                    found[child] = line
                     grown = True
         return found
 
