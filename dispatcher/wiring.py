@@ -6,14 +6,13 @@ Adapters are imported inside the functions that choose them, so that a cold star
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from dispatcher.bell import Bell
 from dispatcher.services import Services
 from infra.core.bucket import Bucket
-from infra.core.clock import Clock, Instant
+from infra.core.clock import Clock
 from infra.core.errors import Invalid
 from infra.core.forge import Forge
 from infra.core.queue import Queue
@@ -39,12 +38,9 @@ from infra.records.runs import Runs
 from infra.records.subjects import Subjects
 from infra.records.timelines import Timelines
 from infra.settings import DispatcherSettings
+from infra.system_clock import system_clock
 
 MICROS = 1_000_000
-
-
-def system_clock() -> Instant:
-    return Instant(time.time_ns() // MICROS)
 
 
 def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Services:

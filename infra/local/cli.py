@@ -17,6 +17,7 @@ from rich.console import Console
 from infra.core.access import Permission, new_api_key
 from infra.core.errors import PullwrightError
 from infra.settings import DispatcherSettings, RunnerSettings, check_known, load, names
+from infra.system_clock import system_clock
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Issues in, pull requests out, on your own Google Cloud."
@@ -59,7 +60,6 @@ def create_key(
 
 async def _create_key(name: str, permission: Permission, data: Path) -> int:
     from infra.local.documents import SqliteDocuments
-    from infra.local.stack import system_clock
     from infra.records.keys import ApiKeys
 
     text, record = new_api_key(name=name, permission=permission, now=system_clock(), entropy=os.urandom)

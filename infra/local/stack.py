@@ -27,7 +27,6 @@ from typing import Self
 import httpx
 
 from infra.core.access import Permission, new_api_key
-from infra.core.clock import Instant
 from infra.core.errors import PullwrightError, Unavailable
 from infra.core.queue import RetryPolicy
 from infra.local import identity
@@ -39,15 +38,12 @@ from infra.local.secrets import FileSecrets
 from infra.platform_secrets import INTERNAL_KEY, RUN_TOKEN_KEY
 from infra.records.keys import ApiKeys
 from infra.settings import DispatcherSettings, RunnerSettings, names
+from infra.system_clock import system_clock
 
 READY_SECONDS = 30.0
 SWEEP_SECONDS = 2.0
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """What child programs take over from the shell besides their settings."""
-
-
-def system_clock() -> Instant:
-    return Instant(time.time_ns() // 1_000_000)
 
 
 @dataclass(slots=True)

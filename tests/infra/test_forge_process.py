@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from infra.core.errors import Invalid
-from infra.local.forge.forge import Forge, system_clock
+from infra.local.forge.forge import Forge
+from infra.system_clock import system_clock
 from tests.world.forge import APP_ID, app_jwt, bearer, forge_world, key_pair
 from tests.world.git_client import clone, commit, succeed
 

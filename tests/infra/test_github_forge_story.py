@@ -16,7 +16,8 @@ from infra.core.repository import Repository, is_sha
 from infra.github.app_auth import AppCredentials
 from infra.github.client import GitHubForge, GitHubRepository
 from infra.github.webhook import IssuesEvent, Ping, parse, verify
-from infra.local.forge.forge import Forge, system_clock
+from infra.local.forge.forge import Forge
+from infra.system_clock import system_clock
 from tests.world.receiver import receiving
 
 SHOP = Repository("acme", "shop")

@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from infra.core.clock import SECOND, Instant
-from infra.local.forge.forge import Forge, system_clock
+from infra.local.forge.forge import Forge
 from infra.local.forge.integration import EVERYTHING, Installation
 from infra.local.forge.repository import Repository
+from infra.system_clock import system_clock
 
 APP_ID = 4711
 APP_SLUG = "pullwright"

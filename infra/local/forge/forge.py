@@ -10,7 +10,6 @@ async with Forge(folder) as forge:
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -36,12 +35,9 @@ from infra.local.forge.rest.limits import RateLimits
 from infra.local.forge.rest.routes import rest
 from infra.local.forge.server import Server
 from infra.local.forge.world import World
+from infra.system_clock import system_clock
 
 Files = Mapping[str, bytes | str] | Path
-
-
-def system_clock() -> Instant:
-    return Instant(time.time_ns() // 1_000_000)
 
 
 class Forge:
