@@ -23,7 +23,7 @@ ALPHABETS = (
     string.hexdigits.lower(),
     string.ascii_letters + "äöüéпж",
 )
-BEFORE, AFTER = "z: ", " q\n"
+BEFORE, AFTER = "<: ", " >\n"  # no letters: they could be a piece's own neighbours
 
 
 def fold(text: str) -> str:
@@ -61,12 +61,12 @@ def one_write(redactor: Redactor, text: str, cut: int) -> str:
 
 
 def single_characters(redactor: Redactor, text: str, cut: int) -> str:
-    low, high = max(0, cut - 2), min(len(text), cut + 2)
+    low, high = max(0, cut - 1), min(len(text), cut + 2)
     return streamed(redactor, [text[:low], *text[low:high], text[high:]])
 
 
 def json_deltas(redactor: Redactor, text: str, cut: int) -> str:
-    edges = sorted({0, max(0, cut - 7), max(0, cut - 1), cut, min(len(text), cut + 5), len(text)})
+    edges = sorted({0, max(0, cut - 7), cut, min(len(text), cut + 1), len(text)})
     lines = [json.dumps({"delta": text[low:high]}) for low, high in itertools.pairwise(edges)]
     return streamed(redactor, [json.loads(line)["delta"] for line in lines])
 
@@ -76,13 +76,13 @@ def interleaved_lines(redactor: Redactor, text: str, cut: int) -> str:
     out, err = redactor.stream(), redactor.stream()
     shown = [
         out.feed(text[:cut]),
-        err.feed("a line\n"),
+        err.feed("# -\n"),
         err.feed(text[:cut]),
         out.feed(text[cut:]),
         err.feed(text[cut:]),
     ]
     result, other = shown[0] + shown[3] + out.flush(), shown[1] + shown[2] + shown[4] + err.flush()
-    assert other == "a line\n" + result
+    assert other == "# -\n" + result
     return result
 
 
@@ -120,15 +120,16 @@ def test_every_encoding_of_every_value_is_masked_at_every_cut_in_every_framing()
 
 @pytest.mark.full
 @pytest.mark.timeout(1_500)
-def test_two_million_cases_without_a_leak():
-    secrets = values(500, seed=88)
+@pytest.mark.parametrize("quarter", range(4))
+def test_half_a_million_cases_four_times_without_a_leak(quarter):
+    secrets = values(125, seed=88 + quarter, high=84)
     cases = 0
-    for start in range(0, len(secrets), 20):
-        batch = secrets[start : start + 20]
+    for start in range(0, len(secrets), 25):
+        batch = secrets[start : start + 25]
         for expected, seen, case in every_case(Redactor(batch), batch):
             assert seen == expected, case
             cases += 1
-    assert cases >= 2_000_000, cases
+    assert cases >= 500_000, cases
 
 
 def test_every_form_of_every_encoding_is_masked():
