@@ -38,7 +38,8 @@ class Assignment(Strict, frozen=True, kw_only=True):
     """Everything a runner needs to know about its run; holds no secret.
 
     ``prompt`` is the finished text for the agent. ``git_url`` is the clean clone URL. ``author_name``/``author_email``: the
-    bot's identity for the commit. ``closes``: issue number to close, 0 for none.
+    bot's identity for the commit. ``closes``: issue number to close, 0 for none. ``allowed_domains``: what the agent may reach
+    outside, as ``infra/core/egress.py`` reads it. ``notices``: what people should know about the task, one line each.
     """
 
     run_id: str
@@ -59,6 +60,8 @@ class Assignment(Strict, frozen=True, kw_only=True):
     limits: Limits
     run_url: str
     rehearsal: bool
+    allowed_domains: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 class Claimed(Strict, frozen=True, kw_only=True):

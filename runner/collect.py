@@ -15,7 +15,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.core.changes import ChangeKind, Changes, FileChange, FileType
@@ -25,9 +25,9 @@ from runner.git import Git, GitFailed, GitTimedOut
 from runner.removal import remove
 from runner.workspace import Workspace
 
-_TYPES = {"100755": FileType.EXECUTABLE, "120000": FileType.SYMLINK, "160000": FileType.SUBMODULE}
+_NO_MODE, _SUBMODULE = "000000", "160000"
+_TYPES = {"100755": FileType.EXECUTABLE, "120000": FileType.SYMLINK, _SUBMODULE: FileType.SUBMODULE}
 _KINDS = {"A": ChangeKind.ADDED, "D": ChangeKind.DELETED, "T": ChangeKind.RETYPED}
-_NO_MODE = "000000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ async def read_changes(
         tree_sha,
         directory=workspace.git,
     )
-    files = tuple(_parse_diff(told))
+    files = await _with_sizes(git, workspace, tuple(_parse_diff(told)))
     return Changes(base_sha=base_sha, tree_sha=tree_sha, files=files, set_aside=set_aside) if files else None
 
 
@@ -202,6 +202,20 @@ class _Growth:
         return total
 
 
+async def _with_sizes(git: Git, workspace: Workspace, files: tuple[FileChange, ...]) -> tuple[FileChange, ...]:
+    names = sorted({name for file in files for name in (file.blob, file.base_blob) if name})
+    if not names:
+        return files
+    told = await git.local(
+        "cat-file",
+        "--batch-check=%(objectname) %(objectsize)",
+        directory=workspace.git,
+        stdin="".join(f"{name}\n" for name in names).encode(),
+    )
+    sizes = {name: int(size) for name, size in (line.split(" ") for line in told.decode("ascii").splitlines())}
+    return tuple(replace(file, size=sizes.get(file.blob, 0), base_size=sizes.get(file.base_blob, 0)) for file in files)
+
+
 def _parse_diff(told: bytes) -> Iterator[FileChange]:
     """``--raw`` records (``:modes shas status<NUL>path<NUL>``), then as many of ``--numstat`` (``added<TAB>removed<TAB>path<NUL>``)."""
     fields = told.split(b"\0")[:-1]
@@ -222,7 +236,13 @@ def _parse_diff(told: bytes) -> Iterator[FileChange]:
             lines_added=int(added) if added.isdigit() else 0,
             lines_removed=int(removed) if removed.isdigit() else 0,
             binary=binary,
+            blob=_blob(new_mode, new_sha),
+            base_blob=_blob(old_mode, old_sha),
         )
+
+
+def _blob(mode: str, sha: str) -> str:
+    return "" if mode in (_NO_MODE, _SUBMODULE) else sha
 
 
 def _shown(path: str, tree: Path) -> str:

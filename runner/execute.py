@@ -1,6 +1,6 @@
 """The story of one run, top to bottom; the same on Cloud Run's service, in a job and on a laptop.
 
-    claim → clone → agent → collect → save → publish → settle
+    claim → clone → agent → collect → inspect → save → publish → settle
 
 Each phase is told to the gateway before it begins, and what it produced is saved before the next: a runner that dies
 anywhere is followed by one that goes on from there, and a paid agent phase whose result was saved is never repeated.
@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from infra.core.changes import Changes
+from infra.core.diff_policy import DiffPolicy
+from infra.core.egress import parse_allow_list
 from infra.core.errors import Invalid, NotFound, PullwrightError
 from infra.core.forge import PullRequest
 from infra.core.ids import RunId, parse_run_id
+from infra.core.redaction import Redactor
 from infra.core.run import Checkpoint, Delivered, Ended, Fenced, Held, Phase, Reason, State, Usage
+from infra.core.secret_scan import Scanner
 from infra.core.timeline import EventType
 from infra.core.words import PullFacts, commit_message, pull_body, pull_title
 from infra.wire import Assignment, Claimed, ClaimRequest, GitCredentials, Heartbeat, ProcessIssue, Settlement
@@ -26,6 +32,7 @@ from runner.clone import clone, fetch_base
 from runner.collect import Identity, collect, commit, read_changes
 from runner.gateway import Gateway
 from runner.git import Remote, parse_remote
+from runner.inspection import PATCH, Inspector
 from runner.publish import Work, publish
 from runner.sandbox import Door
 from runner.saved_work import bundle, restore
@@ -104,6 +111,8 @@ class Attempt:
     lost: PullwrightError | None = None
     _broker: Broker | None = None
     _stream: Stream = field(init=False)
+    _inspector: Inspector = field(init=False)
+    _secrets: Redactor = field(default_factory=lambda: Redactor(patterns=False))
     _started: int = 0
 
     @property
@@ -123,7 +132,12 @@ class Attempt:
         self._started = self.tools.clock()
         self.checkpoint = self.claimed.checkpoint
         self._stream = self.tools.stream(self.gateway, self.claimed)
+        self._inspector = Inspector(git=self.tools.git, policy=DiffPolicy(), scanner=Scanner(self._secrets))
+        self._hide(self.gateway.token)
         self._stream.start()
+        if self.claimed.next_sequence == 1:  # else an earlier attempt has said it
+            for told in self.assignment.notices:
+                await self._stream.emit(EventType.INFO, {"message": told, "code": "hidden_text_removed"})
         work = asyncio.create_task(self._outcome(), name=f"work {self.run_id}")
         heart = asyncio.create_task(self._beat_while(work), name=f"heartbeat {self.run_id}")
         try:
@@ -260,7 +274,10 @@ class Attempt:
             )
             return None
         changes = await read_changes(self.tools.git, place, base_sha=self.assignment.base_sha, tree_sha=head)
-        return Saved(head_sha=head, summary=before.summary, changes=changes) if changes else None
+        if changes is None:
+            return None
+        await self._inspect(place, changes)
+        return Saved(head_sha=head, summary=before.summary, changes=changes)
 
     async def _clone(self, place: Workspace) -> None:
         await self._enter(
@@ -274,10 +291,21 @@ class Attempt:
         await self._enter(Phase.WORKING, f"Claude Code with {self.assignment.model}")
         credentials = await self.gateway.model_credentials(self.claimed.fence)
         for value in credentials.headers.values():
-            self._stream.redactor.register(value.removeprefix("Bearer "))
+            self._hide(value.removeprefix("Bearer "))
         inbox = Inbox()
-        async with self.tools.broker(credentials, self.assignment.limits, inbox) as broker:
+        async with AsyncExitStack() as services:
+            broker = await services.enter_async_context(
+                self.tools.broker(credentials, self.assignment.limits, inbox, place)
+            )
             self._broker = broker
+            doors = [Door(port=broker.port, socket=broker.socket)]
+            environment: dict[str, str] = {}
+            if allowed := parse_allow_list(self.assignment.allowed_domains):
+                egress = await services.enter_async_context(
+                    self.tools.egress(allowed, self.assignment.limits, self._stream, place)
+                )
+                doors.append(Door(port=egress.port, socket=egress.socket))
+                environment = egress.environment()
             job = Job(
                 id=f"{self.run_id}-{self.claimed.fence}",  # a killed attempt may have left its box's launcher behind
                 prompt=self.assignment.prompt,
@@ -287,7 +315,8 @@ class Attempt:
                 model=self.assignment.model,
                 limits=self.assignment.limits,
                 model_access=broker,
-                doors=(Door(port=broker.port, socket=broker.socket),),
+                environment=environment,
+                doors=tuple(doors),
                 inbox=inbox,
             )
             result = await self.tools.agent.run(job, self._stream.emit)
@@ -306,13 +335,15 @@ class Attempt:
             raise Unfinished(
                 State.NO_CHANGES, Reason(code="no_changes", message=message, hint=self._redacted(result.summary)[:500])
             )
+        await self._inspect(place, changes)
         identity = Identity(name=self.assignment.author_name, email=self.assignment.author_email)
-        title = self._redacted(self.assignment.title)
+        message = commit_message(self._redacted(self.assignment.title), self.run_id)
+        self._check_words({"the branch": self.assignment.branch, "the commit message": message})
         head = await commit(
             self.tools.git,
             place,
             changes,
-            message=commit_message(title, self.run_id),
+            message=message,
             identity=identity,
             now=self.tools.clock(),
         )
@@ -355,7 +386,10 @@ class Attempt:
             requested_by=self.assignment.requested_by,
             closes=self.assignment.closes,
             rehearsal=self.assignment.rehearsal,
+            notices=self.assignment.notices,
         )
+        title, body = pull_title(self._redacted(self.assignment.title)), pull_body(facts)
+        self._check_words({"the title": title, "the description": body, "the branch": work.branch})
         async with self.tools.repository(self.assignment, credentials) as forge:
             return await publish(
                 self.tools.git,
@@ -364,13 +398,34 @@ class Attempt:
                 forge,
                 work,
                 base_branch=self.assignment.ref,
-                title=pull_title(self._redacted(self.assignment.title)),
-                body=pull_body(facts),
+                title=title,
+                body=body,
             )
+
+    async def _inspect(self, place: Workspace, changes: Changes) -> None:
+        """Ends the run as blocked unless the change may leave this machine; then it is kept as a patch, for people."""
+        stopped = await self._inspector.change(place, changes)
+        if stopped is None:
+            return
+        if stopped.patch:
+            patch = await asyncio.to_thread(stopped.masked_patch, self._redacted)
+            await self.gateway.send_artifact(PATCH, self.claimed.fence, patch)
+        raise Unfinished(State.BLOCKED, stopped.told(self._redacted))
+
+    def _check_words(self, texts: Mapping[str, str]) -> None:
+        """Masked texts are looked at once more as they will be published: cleaning may have put a secret together."""
+        reason = self._inspector.texts(texts)
+        if reason is not None:
+            raise Unfinished(State.BLOCKED, reason)
+
+    def _hide(self, value: str) -> None:
+        """From now on ``value`` is masked in everything that is told, and keeps a change that holds it from being published."""
+        self._stream.redactor.register(value)
+        self._secrets.register(value)
 
     async def _credentials(self, kind: str) -> GitCredentials:
         credentials = await self.gateway.git_credentials(self.claimed.fence, kind)
-        self._stream.redactor.register(credentials.token)
+        self._hide(credentials.token)
         return credentials
 
     async def _source(self) -> Remote:

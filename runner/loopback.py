@@ -7,9 +7,12 @@ second, and a runner has its own way with both.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from starlette.types import ASGIApp
 from uvicorn import Config
@@ -43,11 +46,29 @@ class Listener:
                 task.cancel()
 
 
-async def listen(app: ASGIApp, *, unix: Path | None = None) -> Listener:
-    """Serves the ASGI ``app`` on a free port of 127.0.0.1, and on the unix socket ``unix`` when one is named.
+def unix_options(path: Path) -> dict[str, Any]:
+    """For ``create_unix_server``: a socket at ``path``, which may lie as deep as workspaces do.
 
-    The unix socket may be connected to by every user that can reach its folder: whoever owns the folder decides.
+    A socket's address may have 107 bytes, so the folder is named by a descriptor. Every user that can reach the folder
+    may connect: whoever owns it decides.
     """
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        bound.bind(f"/proc/self/fd/{folder}/{path.name}")
+        path.chmod(0o666)
+    except OSError:
+        bound.close()
+        raise
+    finally:
+        os.close(folder)
+    # since Python 3.13 a server removes its socket's address, which by then is another's descriptor
+    return {"sock": bound} | ({"cleanup_socket": False} if sys.version_info >= (3, 13) else {})
+
+
+async def listen(app: ASGIApp, *, unix: Path | None = None) -> Listener:
+    """Serves the ASGI ``app`` on a free port of 127.0.0.1, and on the unix socket ``unix`` when one is named."""
     config = Config(
         app,
         ws="none",
@@ -69,7 +90,6 @@ async def listen(app: ASGIApp, *, unix: Path | None = None) -> Listener:
     tcp = await loop.create_server(protocol, "127.0.0.1", 0)
     servers = [tcp]
     if unix is not None:
-        servers.append(await loop.create_unix_server(protocol, str(unix)))
-        await asyncio.to_thread(unix.chmod, 0o666)
+        servers.append(await loop.create_unix_server(protocol, **await asyncio.to_thread(unix_options, unix)))
     listening: socket.socket = tcp.sockets[0]
     return Listener(port=listening.getsockname()[1], servers=tuple(servers), state=state)

@@ -182,7 +182,7 @@ class PlainSandbox:
             self._users[box.id] = uid
             options |= {"uid": uid, "gid": gid, "processes": box.limits.processes}
             for folder in (box.tree, box.home, box.tmp):
-                _give(folder, uid, gid)
+                give(folder, uid, gid)
         elif os.geteuid() != 0:
             processes.hide_memory()  # the same user could otherwise read the model key out of this process
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ class PlainSandbox:
         """Uid and gid for the box, None for the runner's own."""
         asked = box.uid
         reason = self._why_same_user()
-        uid = asked if asked is not None else _free_user(box.id, taken=set(self._users.values()))
+        uid = asked if asked is not None else free_user(box.id, taken=set(self._users.values()))
         if not reason and (closed := _closed_to_others((box.tree, box.home, box.tmp), program)):
             reason = f"The agent runs as the runner's user: others may not pass through {closed}."
         if reason and asked is not None and asked != os.geteuid():
@@ -246,7 +246,7 @@ def _script(environment: Mapping[str, str], options: Mapping[str, int], program:
     return f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
 
 
-def _free_user(box_id: str, *, taken: set[int]) -> int:
+def free_user(box_id: str, *, taken: set[int]) -> int:
     """A user that nothing on this machine is, so that all its processes are the box's."""
     busy = taken | {processes.user_of(pid) for pid in processes.living()}
     size = _LAST_UID - _FIRST_UID + 1
@@ -265,7 +265,7 @@ def _closed_to_others(folders: tuple[Path, ...], program: Path) -> Path | None:
     return next((folder for folder in above if not folder.stat().st_mode & 0o001), None)
 
 
-def _give(folder: Path, uid: int, gid: int) -> None:
+def give(folder: Path, uid: int, gid: int) -> None:
     """Makes the user the owner of everything in the folder; links themselves, never what they point to.
 
     A file with a second name elsewhere (git links objects between repositories on one disk) becomes a copy first:

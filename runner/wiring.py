@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-import time
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,26 +12,29 @@ from importlib.metadata import version
 from pathlib import Path
 
 from infra.core.clock import Clock, Instant
+from infra.core.egress import AllowList
 from infra.core.forge import AccessToken, RepositoryForge
 from infra.core.ids import Entropy, new_token
 from infra.core.redaction import Redactor
 from infra.core.repository import Repository
 from infra.core.run import Limits
+from infra.core.timeline import EventType
 from infra.settings import RunnerSettings
+from infra.system_clock import system_clock
 from infra.wire import Assignment, Claimed, GitCredentials, ModelCredentials
 from runner.agents.port import Agent, Inbox
+from runner.box_layout import own_python
 from runner.broker import Broker
+from runner.egress import Egress, EgressLimits
 from runner.gateway import Gateway
 from runner.git import Git, check_git
-from runner.sandbox import PlainSandbox, Sandbox, end_strays
+from runner.sandbox import Sandbox, end_strays
+from runner.sandboxes import choose_sandbox
 from runner.stream import Stream
+from runner.workspace import Workspace
 
 KEPT_VARIABLES = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 NETWORK_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "GIT_SSL_CAINFO")
-
-
-def system_clock() -> Instant:
-    return Instant(time.time_ns() // 1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Tools:
     sandbox: Sandbox
     clock: Clock
     entropy: Entropy
+    sandbox_note: str = ""
 
     def new_holder(self) -> str:
         """Unique for each attempt, so that a lease never passes for another's."""
@@ -65,13 +68,26 @@ class Tools:
             clock=self.clock,
         )
 
-    def broker(self, credentials: ModelCredentials, limits: Limits, inbox: Inbox) -> Broker:
+    def broker(self, credentials: ModelCredentials, limits: Limits, inbox: Inbox, place: Workspace) -> Broker:
         return Broker(
             credentials=credentials,
             budget_micros=limits.budget_micros,
             clock=self.clock,
             entropy=self.entropy,
             notify=lambda notice: inbox.put(notice.text),
+            socket=place.root / "broker.sock",
+        )
+
+    def egress(self, allowed: AllowList, limits: Limits, stream: Stream, place: Workspace) -> Egress:
+
+        async def blocked(sentence: str) -> None:
+            await stream.emit(EventType.INFO, {"message": sentence, "code": "blocked_host"})
+
+        return Egress(
+            allowed=allowed,
+            blocked=blocked,
+            socket=place.root / "egress.sock",
+            limits=EgressLimits(seconds=limits.wall_seconds),
         )
 
     @asynccontextmanager
@@ -95,19 +111,23 @@ class Tools:
         finally:
             await forge.close()
 
-    def walls(self) -> list[dict[str, object]]:
-        """What protects this machine from the agent, and what does not."""
-        return [{"name": wall.name, "up": wall.up, "why": wall.why} for wall in self.sandbox.walls()]
+    def walls(self) -> dict[str, object]:
+        """What protects this machine from the agent, and what does not; ``note`` says why it is not more."""
+        walls = [{"name": wall.name, "up": wall.up, "why": wall.why} for wall in self.sandbox.walls()]
+        return {"driver": self.sandbox.name, "note": self.sandbox_note, "walls": walls}
 
 
 async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_clock) -> Tools:
-    """Raises ``Unavailable`` when this machine cannot run agents at all (no git, or one that is too old)."""
+    """Raises ``Unavailable`` when this machine cannot run agents at all: no git, or one that is too old, or no sandbox where
+    one is required."""
     from runner.agents.claude_code import ClaudeCode, preload
 
     preloading = asyncio.get_running_loop().run_in_executor(None, preload)
     await end_strays()
     work_dir = Path(settings.work_dir or tempfile.gettempdir()) / "work"
-    sandbox = PlainSandbox(work_dir / "launchers")
+    chosen = await choose_sandbox(
+        settings.runner_sandbox, work_dir / "launchers", toolchains=settings.runner_toolchains
+    )
     network = {name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ}
     git = await check_git(network=network)
     await preloading
@@ -118,11 +138,22 @@ async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_
         hmac_secret=settings.hmac_secret,
         work_dir=work_dir / "runs",
         git=git,
-        agent=ClaudeCode(sandbox=sandbox, clock=clock, entropy=os.urandom, path=os.environ.get("PATH", os.defpath)),
-        sandbox=sandbox,
+        agent=ClaudeCode(
+            sandbox=chosen.sandbox,
+            clock=clock,
+            entropy=os.urandom,
+            path=_agent_path(os.environ.get("PATH", os.defpath)),
+        ),
+        sandbox=chosen.sandbox,
+        sandbox_note=chosen.note,
         clock=clock,
         entropy=os.urandom,
     )
+
+
+def _agent_path(path: str) -> str:
+    """With this program's own Python at the end: a box has it even where the machine has no other outside home folders."""
+    return f"{path}{os.pathsep}{own_python()[0].parent}"
 
 
 def keep_only_needed(environment: MutableMapping[str, str]) -> None:

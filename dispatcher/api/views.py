@@ -37,6 +37,9 @@ def run_view(run: Run, own_url: str) -> dict[str, Any]:
         "phase": run.phase,
         "attempt": run.attempt,
         "trigger": {"kind": run.origin.kind, "actor": run.origin.actor, "issue": run.origin.issue or None},
+        "hidden_text": [
+            {"kind": part.kind, "characters": part.characters, "excerpt": part.excerpt} for part in run.removed
+        ],
         "created_at": iso(run.created_at),
         "started_at": _iso(run.started_at),
         "finished_at": _iso(run.finished_at),

@@ -14,6 +14,7 @@ from dispatcher.services import Services
 from infra import run_token
 from infra.core.clock import Instant, later
 from infra.core.errors import PullwrightError
+from infra.core.hidden_text import bounded
 from infra.core.ids import new_run_id
 from infra.core.queue import MAX_DEADLINE_SECONDS, Task
 from infra.core.run import LAUNCH_GRACE, Run, State
@@ -41,6 +42,7 @@ def new_run(request: RunRequest, services: Services, now: Instant, *, base_sha: 
         origin=request.origin,
         limits=request.limits,
         model=request.model,
+        removed=bounded(request.removed),
         state=State.QUEUED,
         created_at=now,
         updated_at=now,

@@ -13,6 +13,7 @@ from dispatcher.services import Services
 from infra.core import run as rules
 from infra.core.clock import SECOND
 from infra.core.errors import Invalid
+from infra.core.hidden_text import notice
 from infra.core.ids import RunId
 from infra.core.prompt import build_prompt
 from infra.core.run import Ended, Run
@@ -87,6 +88,8 @@ async def _assignment(run: Run, services: Services) -> Assignment:
         limits=run.limits,
         run_url=f"{settings.own_url}/api/runs/{run.id}",
         rehearsal=settings.rehearsal,
+        notices=(notice(run.removed),) if run.removed else (),
+        allowed_domains=settings.allowed_domain_list,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from infra.core.protected_paths import is_protected
+
 
 class ChangeKind(StrEnum):
     """``MODE``: the content is the same, only the executable bit changed. ``RETYPED``: a file became a link, or the like."""
@@ -23,34 +25,13 @@ class FileType(StrEnum):
     SUBMODULE = "submodule"
 
 
-# Files that configure CI, reviews, hooks or the next agent: they act for whoever runs them, before anybody reads them.
-_PROTECTED_FOLDERS = (
-    ".github/workflows/",
-    ".github/actions/",
-    ".claude/",
-    ".husky/",
-    ".githooks/",
-    ".git-hooks/",
-    ".hooks/",
-)
-# https://docs.github.com/en/repositories/managing-your-repositorys-settings-and-features/customizing-your-repository/about-code-owners
-_PROTECTED_FILES = frozenset(
-    {
-        "codeowners",
-        ".github/codeowners",
-        "docs/codeowners",
-        ".github/dependabot.yml",
-        ".mcp.json",
-        ".gitmodules",
-        ".pre-commit-config.yaml",
-        "lefthook.yml",
-    }
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileChange:
-    """``path``: text for people, bytes that are no UTF-8 shown as ``\\xNN``. Lines are 0 for binary files."""
+    """``path``: text for people, bytes that are no UTF-8 shown as ``\\xNN``. Lines are 0 for binary files.
+
+    ``blob`` and ``base_blob``: the git objects that hold the content after and before, empty where there is none (and for
+    submodules); ``size`` and ``base_size`` their bytes.
+    """
 
     path: str
     kind: ChangeKind
@@ -58,6 +39,15 @@ class FileChange:
     lines_added: int
     lines_removed: int
     binary: bool
+    blob: str = ""
+    base_blob: str = ""
+    size: int = 0
+    base_size: int = 0
+
+    @property
+    def bytes_added(self) -> int:
+        """How much the file grew; a binary one counts whole, because it is replaced rather than edited."""
+        return self.size if self.binary else max(0, self.size - self.base_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +75,10 @@ class Changes:
         return sum(file.lines_removed for file in self.files)
 
     @property
+    def bytes_added(self) -> int:
+        return sum(file.bytes_added for file in self.files)
+
+    @property
     def modes_only(self) -> bool:
         """Nothing but executable bits changed."""
         return all(file.kind is ChangeKind.MODE for file in self.files)
@@ -93,14 +87,3 @@ class Changes:
     def protected(self) -> tuple[str, ...]:
         """The changed paths that need a second look, in order."""
         return tuple(file.path for file in self.files if is_protected(file.path))
-
-
-def is_protected(path: str) -> bool:
-    """Compared without case, because a clone on macOS or Windows makes no difference either.
-
-    CODEOWNERS counts where GitHub reads it; the folders of agents and hooks count at any depth.
-    """
-    folded = path.casefold()
-    if folded in _PROTECTED_FILES or folded.rsplit("/", 1)[-1] == ".mcp.json":
-        return True
-    return any(folded.startswith(folder) or f"/{folder}" in folded for folder in _PROTECTED_FOLDERS)

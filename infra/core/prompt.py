@@ -6,7 +6,12 @@ not stop a determined injection (the sandbox does), but it keeps honest texts fr
 
 from __future__ import annotations
 
+import re
+
+from infra.core.hidden_text import notice
 from infra.core.run import Run
+
+_LOOKALIKE = re.compile(r"(-{3,})[^\S\n]*task[^\S\n]+text[^\S\n]*(-{3,})", re.IGNORECASE)
 
 _RULES = """\
 You are working on a fresh clone of {repository} (base: {ref} at {sha}). Your working directory is its root.
@@ -26,13 +31,13 @@ def build_prompt(run: Run) -> str:
     """The whole prompt. Deterministic: the same run gives the same text, so it can be shown, stored and compared."""
     rules = _RULES.format(repository=run.full_name, ref=run.ref or "the default branch", sha=run.base_sha or "its head")
     source = f"Issue #{run.origin.issue}" if run.origin.issue else "Task"
+    hidden = f"{notice(run.removed)}\n" if run.removed else ""
     fence = _fence(run.task)
-    return f"{rules}\n{source}, as written by {run.origin.actor}:\n{fence}\n{run.task}\n{fence}\n"
+    return f"{rules}\n{hidden}{source}, as written by {run.origin.actor}:\n{fence}\n{run.task}\n{fence}\n"
 
 
 def _fence(text: str) -> str:
-    """A line that does not occur in the text, however it was written."""
-    fence = "-----task text-----"
-    while fence in text:
-        fence = f"-{fence}-"
-    return fence
+    """A line that does not occur in the text: its dashes are more than those of anything there that looks like it."""
+    longest = max((len(run) for found in _LOOKALIKE.finditer(text) for run in found.groups()), default=4)
+    dashes = "-" * max(5, longest + 1)
+    return f"{dashes}task text{dashes}"

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from infra.core.clock import MINUTE, SECOND, Instant, later
 from infra.core.errors import Conflict
+from infra.core.hidden_text import Removal
 from infra.core.ids import RunId
 
 
@@ -163,6 +164,7 @@ class Run:
     ``wake_at`` is when the sweeper must look at it again; every non-terminal run has one. ``launch`` counts the tasks
     made for it: a task's name and the run token carry it, so whatever belongs to an older launch is refused.
     ``spent`` is what the present attempt has said it used; it joins ``usage`` when the attempt is over, however it ends.
+    ``removed`` is what was hidden in the task's text and taken out of it.
     """
 
     id: RunId
@@ -195,6 +197,7 @@ class Run:
     spent: Usage = Usage()
     launch: int = 1
     launched_at: Instant
+    removed: tuple[Removal, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from infra.core.errors import Invalid
+from infra.core.hidden_text import Cleaned, Removal
 from infra.core.repository import Repository, parse_ref, parse_repository
 from infra.core.run import Limits, Origin
 
@@ -18,6 +19,7 @@ MAX_TASK_CHARS = 100_000
 """Room for a long issue with its conversation; with its wrapping it still fits one stored document."""
 
 _CLAUDE_WORKFLOW = re.compile(r"claude(?:[-_.][A-Za-z0-9_-]+)*\.ya?ml", re.IGNORECASE)
+_NOTHING_VISIBLE = "The task holds nothing that a person could see: all of its text is hidden."
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -69,7 +71,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """A run that should exist. ``installation_id`` 0 and an empty ``ref`` mean: to be looked up on the forge."""
+    """A run that should exist. ``installation_id`` 0 and an empty ``ref`` mean: to be looked up on the forge.
+
+    ``title`` and ``task`` hold what a reader of the original sees; ``removed`` is what was hidden in it.
+    """
 
     repository: Repository
     installation_id: int
@@ -80,6 +85,7 @@ class RunRequest:
     origin: Origin
     limits: Limits
     model: str
+    removed: tuple[Removal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,22 +171,28 @@ def decide(trigger: WorkflowDispatch | IssueTrigger, policy: Policy) -> Decision
     """What is to happen, from the trigger's own facts alone. What must be asked of the forge is checked at launch and claim."""
     match trigger:
         case WorkflowDispatch():
-            return Accepted(_dispatched(trigger, policy))
+            return _decide_dispatch(trigger, policy)
         case IssueTrigger():
             return _decide_issue(trigger, policy)
 
 
-def _dispatched(trigger: WorkflowDispatch, policy: Policy) -> RunRequest:
-    return RunRequest(
-        repository=trigger.repository,
-        installation_id=0,
-        ref=trigger.ref,
-        title=title_of(trigger.task),
-        task=trigger.task,
-        action=trigger.action,
-        origin=Origin(kind="workflow_dispatch", actor=trigger.caller, delivery=trigger.idempotency_key),
-        limits=policy.limits,
-        model=policy.model,
+def _decide_dispatch(trigger: WorkflowDispatch, policy: Policy) -> Decision:
+    task = _visible(trigger.task)
+    if not task.text:
+        return Refused(_NOTHING_VISIBLE)
+    return Accepted(
+        RunRequest(
+            repository=trigger.repository,
+            installation_id=0,
+            ref=trigger.ref,
+            title=title_of(task.text),
+            task=task.text,
+            action=trigger.action,
+            origin=Origin(kind="workflow_dispatch", actor=trigger.caller, delivery=trigger.idempotency_key),
+            limits=policy.limits,
+            model=policy.model,
+            removed=task.removed,
+        )
     )
 
 
@@ -196,7 +208,10 @@ def _decide_issue(trigger: IssueTrigger, policy: Policy) -> Decision:
         return Ignored(f"issues.{trigger.action} starts nothing.")
     if trigger.sender_is_bot:
         return Refused(f"{trigger.sender} is a bot; bots start runs only when they are listed.")
-    task = f"{trigger.title}\n\n{trigger.body}".strip()[:MAX_TASK_CHARS]
+    title, body = _visible(trigger.title), _visible(trigger.body)  # apart, because neither is Markdown for the other
+    task = f"{title.text}\n\n{body.text}".strip()[:MAX_TASK_CHARS]
+    if not task:
+        return Refused(_NOTHING_VISIBLE)
     origin = Origin(
         kind="github_issue",
         actor=trigger.sender,
@@ -209,11 +224,18 @@ def _decide_issue(trigger: IssueTrigger, policy: Policy) -> Decision:
             repository=trigger.repository,
             installation_id=trigger.installation_id,
             ref="",
-            title=title_of(trigger.title),
+            title=title_of(title.text),
             task=task,
             action=Action.CREATE_PR,
             origin=origin,
             limits=policy.limits,
             model=policy.model,
+            removed=(*title.removed, *body.removed),
         )
     )
+
+
+def _visible(text: str) -> Cleaned:
+    from infra.core.hygiene import clean  # 25 ms of patterns to compile: only what may start a run pays for it
+
+    return clean(text)

@@ -58,7 +58,10 @@ class CoAuthor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullFacts:
-    """What a pull request says about its run. ``seconds``: how long the run took. ``closes``: issue number, 0 for none."""
+    """What a pull request says about its run. ``seconds``: how long the run took. ``closes``: issue number, 0 for none.
+
+    ``notices``: what reviewers should know about the task, one line each.
+    """
 
     run_id: RunId
     run_url: str
@@ -70,6 +73,7 @@ class PullFacts:
     requested_by: str
     closes: int = 0
     rehearsal: bool = False
+    notices: tuple[str, ...] = ()
 
 
 def pull_title(task_title: str) -> str:
@@ -102,6 +106,7 @@ def pull_body(facts: PullFacts) -> str:
         f"### What changed\n\n{_changed(facts.changes)}",
         f"### How it was run\n\n{_how(facts)}",
     ]
+    sections += [f"**Note:** {_line(told)}" for told in facts.notices]
     if facts.closes:
         sections.append(f"Closes #{facts.closes}")
     who = f" for {_code(facts.requested_by)}" if facts.requested_by else ""
@@ -213,11 +218,15 @@ def _count(number: int, noun: str) -> str:
 
 def _code(text: str) -> str:
     """Any text as inline code on one line of bounded length, whatever backticks it holds."""
-    line = _shortened(" ".join(_plain(text).split()), 200) or "?"
+    line = _shortened(" ".join(_plain(text[:1_000]).split()), 200) or "?"
     longest = max((len(run) for run in re.findall(r"`+", line)), default=0)
     tick = "`" * (longest + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{tick}{pad}{line.replace('<!--', f'<{_BREAK}!--')}{pad}{tick}"
+
+
+def _line(text: str) -> str:
+    return _ACTS.sub(lambda found: found[0] + _BREAK, _shortened(" ".join(_plain(text).split()), 500))
 
 
 def _name(text: str) -> str:
