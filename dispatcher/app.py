@@ -24,7 +24,6 @@ from dispatcher.gateway import auth, credentials, ingest, lease
 from dispatcher.services import Services
 from infra.core.access import Permission, allows
 from infra.core.errors import Forbidden, Invalid, NotFound, PullwrightError, Unauthenticated
-from infra.core.ids import new_token
 
 _log = logging.getLogger("dispatcher")
 
@@ -52,7 +51,7 @@ class Rule:
     access: Access
 
 
-# the busiest first: routes are tried in this order
+# those with parameters are tried in this order, the busiest first
 ROUTES: tuple[Rule, ...] = (
     Rule("POST", "/webhook/github", github.receive, Access.SIGNATURE),
     Rule("POST", "/api/ingest/event", ingest.ingest_events, Access.RUNNER),
@@ -80,8 +79,26 @@ def build_app(services: Services, routes: Sequence[Rule] = ROUTES) -> ASGIApp:
     by_path: defaultdict[str, dict[str, Rule]] = defaultdict(dict)
     for rule in routes:
         by_path[rule.path][rule.method] = rule
-    table = [Route(path, _Endpoint(services, methods)) for path, methods in by_path.items()]
-    return Router(routes=table, redirect_slashes=False, default=_Endpoint(services, {}))
+    fixed: dict[str, ASGIApp] = {}
+    patterns: list[Route] = []
+    for path, methods in by_path.items():
+        endpoint = _Endpoint(services, methods)
+        if "{" in path:
+            patterns.append(Route(path, endpoint))
+        else:
+            fixed[path] = endpoint
+    return _Table(fixed, Router(routes=patterns, redirect_slashes=False, default=_Endpoint(services, {})))
+
+
+class _Table:
+    """A path without parameters is looked up, the busiest among them; only the others are matched one after another."""
+
+    def __init__(self, fixed: Mapping[str, ASGIApp], patterns: ASGIApp) -> None:
+        self._fixed = fixed
+        self._patterns = patterns
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._fixed.get(scope["path"], self._patterns)(scope, receive, send)
 
 
 class _Endpoint:
@@ -159,4 +176,4 @@ def _bearer(request: Request) -> str:
 def _request_id(request: Request, services: Services) -> str:
     """The trace that Google's front end gave the request, or a number of our own."""
     trace = request.headers.get("x-cloud-trace-context", "").partition("/")[0]
-    return trace if trace.isalnum() and len(trace) == 32 else new_token(services.entropy, 16)
+    return trace if trace.isalnum() and len(trace) == 32 else services.entropy(16).hex()

@@ -5,6 +5,7 @@ An async target may answer with any ASGI callable, so the whole route table – 
 
 from __future__ import annotations
 
+import gc
 from functools import cache
 
 import functions_framework.aio
@@ -22,7 +23,9 @@ def app() -> ASGIApp:
     """Made at the first request: loading this module must stay cheap and must not need settings."""
     settings = load(DispatcherSettings)
     configure("dispatcher", settings.effective_log_level)
-    return build_app(connect(settings))
+    built = build_app(connect(settings))
+    gc.freeze()  # what is here stays for good; walking all of it again and again made the slowest percent of answers
+    return built
 
 
 async def dispatch(request: Request) -> ASGIApp:  # noqa: ARG001 – the framework's signature; the app reads scope and body itself

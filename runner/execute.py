@@ -20,7 +20,6 @@ from infra.core.egress import parse_allow_list
 from infra.core.errors import Invalid, NotFound, PullwrightError
 from infra.core.forge import PullRequest
 from infra.core.ids import RunId, parse_run_id
-from infra.core.redaction import Redactor
 from infra.core.run import Checkpoint, Delivered, Ended, Fenced, Held, Phase, Reason, State, Usage
 from infra.core.secret_scan import Scanner
 from infra.core.timeline import EventType
@@ -112,7 +111,6 @@ class Attempt:
     _broker: Broker | None = None
     _stream: Stream = field(init=False)
     _inspector: Inspector = field(init=False)
-    _secrets: Redactor = field(default_factory=lambda: Redactor(patterns=False))
     _started: int = 0
 
     @property
@@ -132,7 +130,8 @@ class Attempt:
         self._started = self.tools.clock()
         self.checkpoint = self.claimed.checkpoint
         self._stream = self.tools.stream(self.gateway, self.claimed)
-        self._inspector = Inspector(git=self.tools.git, policy=DiffPolicy(), scanner=Scanner(self._secrets))
+        scanner = Scanner(self._stream.redactor.without_patterns())
+        self._inspector = Inspector(git=self.tools.git, policy=DiffPolicy(), scanner=scanner)
         self._hide(self.gateway.token)
         self._stream.start()
         if self.claimed.next_sequence == 1:  # else an earlier attempt has said it
@@ -421,7 +420,6 @@ class Attempt:
     def _hide(self, value: str) -> None:
         """From now on ``value`` is masked in everything that is told, and keeps a change that holds it from being published."""
         self._stream.redactor.register(value)
-        self._secrets.register(value)
 
     async def _credentials(self, kind: str) -> GitCredentials:
         credentials = await self.gateway.git_credentials(self.claimed.fence, kind)

@@ -105,7 +105,7 @@ class _Marking:
     def _fenced(self, number: int) -> int:
         """The height of the block that a fence opens; 0 where rules could be read in two ways."""
         found = _FENCE.match(self.lines[number])
-        if found is None:
+        if found is None or "|" in found[3]:  # some take this for a table
             return 0
         prefix, fence = _MARKER.sub(lambda marker: " " * len(marker[0]), found[1]), found[2]
         if not found[1]:

@@ -165,16 +165,11 @@ class _Reading:
             self._hide("unknown HTML element", start, end)
 
     def _ends_link_text(self, at: int) -> bool:
-        """True when ``](`` stands before this place, and a bracket that is shown opens it."""
+        """True when ``](`` stands before this place, and the nearest bracket that is shown opens it."""
         before = "".join([*self.out[-20:], self.text[self.place : at]])[-_LOOK_BACK:]
-        if not before.endswith("]("):
-            return False
-        depth = 0
-        for character in reversed(before[:-1].rpartition("\n\n")[2]):
-            depth += {"]": 1, "[": -1}.get(character, 0)
-            if depth == 0:
-                return True
-        return False
+        words = before[:-2].rpartition("\n\n")[2]
+        opened = words.rfind("[")
+        return before.endswith("](") and opened > words.rfind("]") and words[max(0, opened - 1) : opened] != "\\"
 
     def _end_of(self, name: str, start: int) -> int:
         """Behind the closing tag of an element, counting those of its name that are inside; the end of the text if there is none."""

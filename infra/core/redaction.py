@@ -80,6 +80,12 @@ class Redactor:
         self._values.add(value)
         self._values.add(trimmed)
 
+    def without_patterns(self) -> Redactor:
+        """The same registered values, also those that are registered later on either side, and nothing else."""
+        twin = Redactor(patterns=False)
+        twin._values = self._values
+        return twin
+
     def stream(self) -> RedactedStream:
         return RedactedStream(self._values, self._patterns)
 

@@ -92,9 +92,12 @@ class Values:
             return
         self._known.add(value)
         pieces = set(self._exact)
+        runs = set()
         for form in _forms(value):
             folded = _fold(form)
-            self._add_run(folded)
+            if folded not in runs:  # more than half of the forms differ only in what folding takes away
+                runs.add(folded)
+                self._add_run(folded)
             if (
                 len(folded) < SHORTEST_RUN
                 or _loses_edge(value, SHORTEST_VALUE)

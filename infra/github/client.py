@@ -72,7 +72,7 @@ class GitHubRepository:
         http: httpx.AsyncClient | None = None,
     ) -> Self:
         """For a program that holds a token but not the App's key. Close it with ``close()``."""
-        transport = Transport(api_url=api_url, http=http or http_client())
+        transport = Transport(api_url=api_url, http=http or http_client(tls=api_url.startswith("https:")))
         return cls(
             transport=transport,
             git_url=git_url,
@@ -167,7 +167,7 @@ class GitHubForge:
         http: httpx.AsyncClient | None = None,
     ) -> Self:
         """``clock``: the wall clock, for the App's JWT and the tokens' expiry. Contacts nothing yet."""
-        transport = Transport(api_url=api_url, http=http or http_client())
+        transport = Transport(api_url=api_url, http=http or http_client(tls=api_url.startswith("https:")))
         return cls(transport=transport, git_url=git_url, credentials=credentials, clock=clock)
 
     async def installation(self, repository: Repository) -> Installation:
@@ -229,9 +229,13 @@ class GitHubForge:
         return _kept(self._paces, installation_id, self._transport.pace, _KEPT_PACES)
 
 
-def http_client() -> httpx.AsyncClient:
-    """Connections for one program, with explicit limits. A proxy from the environment is used, but not to this machine."""
+def http_client(*, tls: bool = True) -> httpx.AsyncClient:
+    """Connections for one program, with explicit limits. A proxy from the environment is used, but not to this machine.
+
+    ``tls``: the address begins with ``https:``; without, the list of certificates, which takes 30 ms to load, is not needed.
+    """
     return httpx.AsyncClient(
+        verify=tls,
         timeout=TIMEOUT,
         follow_redirects=False,
         limits=httpx.Limits(max_connections=50),

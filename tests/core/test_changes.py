@@ -26,7 +26,19 @@ def test_protected(path):
 
 @pytest.mark.parametrize(
     "path",
-    ["src/app.py", "workflows/ci.yml", "docs/claude-code.md", "src/CODEOWNERS", "claude/x.py", "github/workflows/x.yml", "a.claude/x", "src/cloudbuild.yaml", "docs/github", ".github/ISSUE_TEMPLATE.md", "hooks.py"],
+    [
+        "src/app.py",
+        "workflows/ci.yml",
+        "docs/claude-code.md",
+        "src/CODEOWNERS",
+        "claude/x.py",
+        "github/workflows/x.yml",
+        "a.claude/x",
+        "src/cloudbuild.yaml",
+        "docs/github",
+        ".github/ISSUE_TEMPLATE.md",
+        "hooks.py",
+    ],
 )
 def test_ordinary(path):
     assert not is_protected(path)

@@ -293,3 +293,10 @@ def test_a_body_fits(size, piece):
     files = tuple(a_change("p" * 4000 + str(number)) for number in range(300))
     changes = replace(FACTS.changes, files=files, set_aside=tuple(file.path for file in files))
     assert len(pull_body(replace(FACTS, summary=piece * size, changes=changes))) < 65_536
+
+
+def test_notes_for_reviewers_are_lines_that_do_nothing():
+    body = pull_body(replace(FACTS, notices=("1 hidden passage was removed: <b>@you</b> #1\n# x",)))
+    assert "**Note:** 1 hidden passage was removed" in body
+    assert "@you" not in body
+    assert "\n# x" not in body

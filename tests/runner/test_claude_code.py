@@ -416,8 +416,8 @@ async def test_the_environment_is_made_from_nothing(rig, monkeypatch):
     }  # fmt: skip
 
 
-async def test_a_hostile_repository_configures_nothing(rig):
-    trap = rig.tree.parent / "trapped"
+def plant(folder: Path, trap: Path) -> None:
+    """Everything in a repository that would configure an agent, if it could."""
     hook = {"hooks": [{"type": "command", "command": f"touch {trap}"}]}
     hooks = {name: [hook] for name in ("SessionStart", "PreToolUse", "PostToolUse", "Stop", "UserPromptSubmit")}
     settings = {
@@ -427,13 +427,32 @@ async def test_a_hostile_repository_configures_nothing(rig):
         "model": "claude-opus-5-5",
         "permissions": {"deny": ["Bash"]},
     }
+    (folder / ".claude").mkdir()
     for name in ("settings.json", "settings.local.json"):
-        (rig.tree / ".claude").mkdir(exist_ok=True)
-        (rig.tree / ".claude" / name).write_text(json.dumps(settings))
+        (folder / ".claude" / name).write_text(json.dumps(settings))
     server = {"command": "touch", "args": [str(trap)]}
-    (rig.tree / ".mcp.json").write_text(json.dumps({"mcpServers": {"trap": server}}))
-    (rig.tree / "CLAUDE.md").write_text("HOSTILE ORDERS")
-    rig.upstream.play([use("Bash", command="echo still-works; env | grep HOSTILE")], [say("Done.")])
+    (folder / ".mcp.json").write_text(json.dumps({"mcpServers": {"trap": server}}))
+    (folder / "CLAUDE.md").write_text("HOSTILE ORDERS")
+
+
+@pytest.mark.parametrize("way", ["from the start", "by links", "late", "late in the home"])
+async def test_a_hostile_repository_configures_nothing(rig, way):
+    trap = rig.tree.parent / "trapped"
+    first = []
+    match way:
+        case "from the start":
+            plant(rig.tree, trap)
+        case "by links":
+            elsewhere = rig.tmp / "elsewhere"
+            elsewhere.mkdir()
+            plant(elsewhere, trap)
+            for entry in elsewhere.iterdir():
+                (rig.tree / entry.name).symlink_to(entry)
+        case _:
+            plant(rig.tmp, trap)
+            target = "." if way == "late" else '"$HOME"'
+            first = [[use("Bash", command=f"cp -r {rig.tmp}/.claude {rig.tmp}/.mcp.json {rig.tmp}/CLAUDE.md {target}")]]
+    rig.upstream.play(*first, [use("Bash", command="echo still-works; env | grep HOSTILE")], [say("Done.")])
 
     result = await rig.run()
 
