@@ -34,7 +34,10 @@ _HIDING_FORMULA = re.compile(
     re.IGNORECASE,
 )
 _DRAWN = re.compile(r"[ >*+\-\d.)]*(?:`{3,}|~{3,})[ \t]*(mermaid|math|geojson|topojson|stl)\b", re.IGNORECASE)
-_OPENING = re.compile(r"([ >*+\-\d.)]*(?:`{3,}(?=[^`\n]*(?:\n|$))|~{3,})[ \t]*(?:[\w+#.-]{1,30}(?![^\s]))?)(.*)")
+_OPENING = re.compile(r"\A([ >*+\-\d.)]*(?:`{3,}(?=[^`\n]*(?:\n|$))|~{3,})[ \t]*(?:[\w+#.-]{1,30}(?![^\s]))?)(.*)")
+_DOUBTFUL_FENCE = re.compile(
+    r"(?m)^([ \t>*+\-\d.)]*(?:`{3,}(?=[^`\n]*$)|~{3,})[ \t]*(?:[\w+#.-]{1,30}(?![^\s]))?)([^\n]*\S[^\n]*)$"
+)
 _MERMAID_COMMENT = re.compile(r"(?m)^[ \t>]*%%.*$")
 
 
@@ -57,6 +60,7 @@ class _Cleaning:
         text = plain_links(text, self._report)
         text = self._without(_DATA_URL, "data: URL", text)
         text = self._formulas(text)
+        text = _DOUBTFUL_FENCE.sub(self._opening, text)
         text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
         text = TOKEN.sub(lambda token: self._code(self.code[int(token[1])]), text)
         text, hidden = visible(text)
@@ -83,10 +87,7 @@ class _Cleaning:
 
     def _code(self, code: str) -> str:
         """Code as it is, without what stands beside the language's name, unless the forge draws a picture of it instead."""
-        opening = _OPENING.match(code)
-        if opening and opening[2].strip():
-            self._report("text behind the name of a code block's language", opening[2].strip())
-            code = opening[1] + code[opening.end() :]
+        code = _OPENING.sub(self._opening, code, count=1)
         drawn = _DRAWN.match(code)
         if drawn is None:
             return code
@@ -97,6 +98,12 @@ class _Cleaning:
             return code
         self._report("drawn block", code)
         return ""
+
+    def _opening(self, found: re.Match[str]) -> str:
+        """The line that opens a block of code. What stands behind the name of the language is not shown."""
+        if found[2].strip():
+            self._report("text beside a code block's language", found[2].strip())
+        return found[1]
 
     def _shortened(self, found: re.Match[str]) -> str:
         rest = found[0][80:]

@@ -1,4 +1,4 @@
-"""Run tokens are JWTs like any other, made without a library for speed: the library must be able to read them."""
+"""Run tokens: the same launch gives the same token, and nothing but the platform's own opens anything."""
 
 import jwt
 import pytest
