@@ -15,8 +15,8 @@ from tests.bench.programs import EMPTY, OURS, function
 from tests.bench.report import Figure, Report, Table, paired_ratio
 from tests.bench.webhooks import BODY_BYTES, CONNECTIONS, SECRET, Webhooks, missing_program
 
-ROUNDS = 4
-REQUESTS = 8_000
+ROUNDS = 3
+REQUESTS = 4_000
 WARM_UP = 500
 
 
