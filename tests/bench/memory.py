@@ -54,7 +54,9 @@ def run():
 def weigh(up):
     weights = Counter()
     for pid, name in programs(up).items():
-        weights[name] += resident_mib(pid)
+        weight = resident_mib(pid)
+        # a command that the CLI is about to start is, for a moment, a copy of it
+        weights[name] = max(weights[name], weight) if name == "agent's CLI" else weights[name] + weight
     return weights
 
 

