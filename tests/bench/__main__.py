@@ -9,8 +9,9 @@ import importlib
 import json
 import sys
 import time
+import traceback
 
-from tests.bench.report import summary
+from tests.bench.report import Report, summary
 
 BENCHES = ("run_overhead", "door", "start", "memory", "store")
 
@@ -27,7 +28,7 @@ def main():
     told = sys.stderr if arguments.json else sys.stdout
     reports = []
     for name in arguments.benches or BENCHES:
-        reports.append(importlib.import_module(f"tests.bench.{name}").run())
+        reports.append(_report(name))
         print(*reports[-1].lines(), sep="\n", file=told, flush=True)
     print(*summary(reports).lines(), sep="\n", file=told)
     print(f"\ntook {time.monotonic() - started:.0f} s", file=told)
@@ -35,6 +36,15 @@ def main():
         whole = {"reports": [report.builtins() for report in reports]}
         sys.stdout.write(json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
     return 1 if any(report.problems for report in reports) else 0
+
+
+def _report(name):
+    """One bench that breaks off must not hide what the others have to say."""
+    try:
+        return importlib.import_module(f"tests.bench.{name}").run()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told and makes the exit status 1
+        traceback.print_exc()
+        return Report(title=name, compares="It broke off.", problems=[f"{type(error).__name__}: {error}"])
 
 
 if __name__ == "__main__":

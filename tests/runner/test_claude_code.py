@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -356,8 +357,7 @@ def test_the_policy_decides_by_name():
 PROBE = (
     "env; echo; tr '\\0' '\\n' </proc/self/environ; "
     "for e in /proc/[0-9]*/environ; do tr '\\0' '\\n' <$e; done 2>/dev/null; "
-    "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; cat $HOME/.claude.json; "
-    "id -u; cat /proc/self/limits"
+    "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; cat $HOME/.claude.json"
 )
 
 
@@ -385,9 +385,15 @@ def canary_holder(monkeypatch):
 @pytest.mark.skipif(not ROOT, reason="a user of its own needs root")
 async def test_no_secret_is_within_the_agents_reach(open_house, canary_holder):
     token, me = open_house / "git" / "token", os.getpid()
-    read = f"{PROBE}; cat {token} /proc/{me}/environ /proc/{canary_holder}/environ; kill -0 {me} && echo KILLABLE"
+    # Calls of their own: the CLI cuts long output, and the wide probe's is as long as the machine is busy.
+    named = f"echo uid=$(id -u); cat {token} /proc/{me}/environ /proc/{canary_holder}/environ; kill -0 {me} && echo KILLABLE"
     async with rig_in(open_house, own_user=True) as rig:
-        rig.upstream.play([use("Bash", command=read)], [use("Read", file_path=str(token))], [say("Done.")])
+        rig.upstream.play(
+            [use("Bash", command=named)],
+            [use("Bash", command=PROBE)],
+            [use("Read", file_path=str(token))],
+            [say("Done.")],
+        )
         result = await rig.run()
         assert rig.processes() == set()
     output = rig.output()
@@ -397,7 +403,7 @@ async def test_no_secret_is_within_the_agents_reach(open_house, canary_holder):
     assert PARENT_CANARY not in output
     assert "A_PARENT_SECRET" not in output
     assert "KILLABLE" not in output
-    assert any(61184 <= int(line) <= 65519 for line in output.splitlines() if line.isdigit())
+    assert 61184 <= int(re.search(r"^uid=(\d+)$", output, re.MULTILINE)[1]) <= 65519
     assert rig.upstream.heard[0].headers["x-api-key"] == KEY
 
 
