@@ -5,7 +5,8 @@ Every request carries ``Authorization: Bearer RUN_TOKEN`` and is signed as ``inf
 
 from __future__ import annotations
 
-from typing import Any
+from enum import StrEnum
+from typing import Any, Literal
 
 import msgspec
 
@@ -32,6 +33,20 @@ class ClaimRequest(Strict, frozen=True, kw_only=True):
     holder: str
     host: str
     version: str
+
+
+class ResumeFrom(Strict, frozen=True, kw_only=True):
+    """Where a new run takes up what another one left.
+
+    ``artifact`` names a checkpoint among the *new* run's own artifacts (whoever makes the run copies it there), so that
+    the run's token opens nothing of another run. ``session_id`` is the conversation to go on with; with ``fork`` it goes on
+    as a new one and the old one stays as it was. ``run_id`` is only told to people.
+    """
+
+    run_id: str
+    artifact: str
+    session_id: str = ""
+    fork: bool = False
 
 
 class Assignment(Strict, frozen=True, kw_only=True):
@@ -62,6 +77,7 @@ class Assignment(Strict, frozen=True, kw_only=True):
     rehearsal: bool
     allowed_domains: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    resume_from: ResumeFrom | None = None
 
 
 class Claimed(Strict, frozen=True, kw_only=True):
@@ -86,6 +102,77 @@ class Beat(Strict, frozen=True, kw_only=True):
 
     cancel: bool
     lease_seconds: float
+
+
+class Release(Strict, frozen=True, kw_only=True):
+    """A runner that must go hands its run back: the next attempt may start at once, from ``checkpoint``."""
+
+    fence: int
+    checkpoint: Checkpoint | None = None
+    spent: Usage | None = None
+
+
+class Released(Strict, frozen=True, kw_only=True):
+    state: State
+
+
+class CommandKind(StrEnum):
+    MESSAGE = "message"
+    ANSWER = "answer"
+    COMMAND = "command"
+    STOP = "stop"
+
+
+class MessageData(Strict, frozen=True, kw_only=True):
+    """``queue``: taken up with the agent's next answer. ``interrupt``: what it does now is broken off first."""
+
+    text: str
+    mode: Literal["queue", "interrupt"] = "queue"
+
+
+class AnswerData(Strict, frozen=True, kw_only=True):
+    """``answers``: one text for free text and one-of, any number for several-of."""
+
+    question_id: str
+    answers: list[str]
+
+
+class CommandData(Strict, frozen=True, kw_only=True):
+    """``argv`` must be on the list (``infra/core/commands.py``), word for word."""
+
+    argv: list[str]
+
+
+class Command(Strict, frozen=True, kw_only=True):
+    """Something a person asks of a live run. ``data`` by kind: MessageData, AnswerData, CommandData, nothing for stop."""
+
+    sequence: int
+    id: str
+    kind: CommandKind
+    data: dict[str, Any]
+    issued_by: str
+    at: Instant
+
+
+class Commands(Strict, frozen=True, kw_only=True):
+    """In order, from ``after`` on."""
+
+    commands: list[Command]
+
+
+class CommandState(StrEnum):
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class CommandResult(Strict, frozen=True, kw_only=True):
+    """What became of a command. ``text``: output or reason; ``artifact``: where the whole output is kept."""
+
+    state: CommandState
+    exit_code: int | None = None
+    text: str = ""
+    artifact: str = ""
 
 
 class CredentialsRequest(Strict, frozen=True, kw_only=True):
