@@ -24,14 +24,16 @@ from infra.core.run import Checkpoint, Delivered, Ended, Fenced, Held, Phase, Re
 from infra.core.secret_scan import Scanner
 from infra.core.timeline import EventType
 from infra.core.words import PullFacts, commit_message, pull_body, pull_title
-from infra.wire import Assignment, Claimed, ClaimRequest, GitCredentials, Heartbeat, ProcessIssue, Settlement
-from runner.agents.port import Failure, Inbox, Job, Result
+from infra.wire import Assignment, Claimed, ClaimRequest, GitCredentials, ProcessIssue, Settlement
+from runner.agents.port import Inbox, Job, Result
 from runner.broker import Broker
 from runner.clone import clone, fetch_base
 from runner.collect import Identity, collect, commit, read_changes
+from runner.ending import CANCELLED, Ending, Unfinished, agent_failed, failed, out_of_time, unforeseen
 from runner.gateway import Gateway
 from runner.git import Remote, parse_remote
 from runner.inspection import PATCH, Inspector
+from runner.lease import Lease
 from runner.publish import Work, publish
 from runner.sandbox import Door
 from runner.saved_work import bundle, restore
@@ -43,22 +45,6 @@ SAVED_WORK = "work.bundle"
 
 _log = logging.getLogger("runner")
 
-_FAILURE_STATES = {Failure.TIME: State.TIMED_OUT, Failure.IDLE: State.TIMED_OUT, Failure.INTERRUPTED: State.CANCELLED}
-
-THREE_CHECKS = (
-    "Check three things: the run's last events and the runner's log; that the model credential is valid and has credit; "
-    "that the GitHub App has its permissions (GET /api/workflows/installation-status/OWNER/REPO)."
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """What the caller of ``execute`` is told. ``state`` is None when this runner had nothing to do."""
-
-    run_id: str
-    state: State | None
-    message: str
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
@@ -67,15 +53,6 @@ class Saved:
     head_sha: str
     summary: str
     changes: Changes
-
-
-class Unfinished(PullwrightError):
-    """The run ends here, without a pull request, for a reason that is an outcome and not a defect."""
-
-    def __init__(self, state: State, reason: Reason) -> None:
-        super().__init__(reason.message, code=reason.code, hint=reason.hint)
-        self.state = state
-        self.reason = reason
 
 
 async def execute(job: ProcessIssue, tools: Tools) -> Ending:
@@ -104,11 +81,8 @@ class Attempt:
     claimed: Claimed
     gateway: Gateway
     tools: Tools
-    phase: Phase = Phase.CLONING
-    checkpoint: Checkpoint | None = None
-    cancelled: bool = False
-    lost: PullwrightError | None = None
     _broker: Broker | None = None
+    _lease: Lease = field(init=False)
     _stream: Stream = field(init=False)
     _inspector: Inspector = field(init=False)
     _started: int = 0
@@ -128,7 +102,12 @@ class Attempt:
 
     async def run(self) -> Ending:
         self._started = self.tools.clock()
-        self.checkpoint = self.claimed.checkpoint
+        self._lease = Lease(
+            claimed=self.claimed,
+            gateway=self.gateway,
+            spent=lambda: self.spent,
+            checkpoint=self.claimed.checkpoint,
+        )
         self._stream = self.tools.stream(self.gateway, self.claimed)
         scanner = Scanner(self._stream.redactor.without_patterns())
         self._inspector = Inspector(git=self.tools.git, policy=DiffPolicy(), scanner=scanner)
@@ -138,11 +117,11 @@ class Attempt:
             for told in self.assignment.notices:
                 await self._stream.emit(EventType.INFO, {"message": told, "code": "hidden_text_removed"})
         work = asyncio.create_task(self._outcome(), name=f"work {self.run_id}")
-        heart = asyncio.create_task(self._beat_while(work), name=f"heartbeat {self.run_id}")
+        heart = asyncio.create_task(self._lease.keep_while(work), name=f"heartbeat {self.run_id}")
         try:
             settlement = await self._finished(work)
-            if self.lost:
-                return Ending(run_id=self.run_id, state=None, message=self.lost.message)
+            if self._lease.lost:
+                return Ending(run_id=self.run_id, state=None, message=self._lease.lost.message)
             return await self._settle(settlement)
         finally:
             heart.cancel()
@@ -156,9 +135,9 @@ class Attempt:
             if not work.done():
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
-            if not (self.cancelled or self.lost):
+            if not (self._lease.cancelled or self._lease.lost):
                 raise
-            return self._settlement(State.CANCELLED, Reason(code="cancelled", message="Cancelled on request."))
+            return self._settlement(State.CANCELLED, CANCELLED)
 
     async def _settle(self, settlement: Settlement) -> Ending:
         if settlement.reason and settlement.state is not State.NO_CHANGES:
@@ -185,29 +164,6 @@ class Attempt:
         except PullwrightError as error:
             _log.error("events lost: %s", error.message, extra={"run_id": self.run_id})
 
-    async def _beat_while(self, work: asyncio.Task[Settlement]) -> None:
-        """Keeps the lease until the run is settled; stops the work when somebody asks for it or when the lease is lost.
-
-        Once the work is being published it is too late to stop it: a half-made pull request helps nobody.
-        """
-        while True:
-            await asyncio.sleep(self.claimed.heartbeat_seconds)
-            try:
-                await self._beat()
-            except (Ended, Fenced) as error:
-                self.lost = error
-            except PullwrightError as error:
-                _log.warning("heartbeat failed: %s", error.message, extra={"run_id": self.run_id})
-                continue
-            stop = self.lost or (self.cancelled and self.phase is not Phase.PUBLISHING)
-            if stop and not work.cancelling():
-                work.cancel()
-
-    async def _beat(self) -> None:
-        beat = Heartbeat(fence=self.claimed.fence, phase=self.phase, checkpoint=self.checkpoint, spent=self.spent)
-        answer = await self.gateway.heartbeat(beat)
-        self.cancelled = self.cancelled or answer.cancel
-
     async def _outcome(self) -> Settlement:
         """What the run came to; every foreseeable failure is an outcome."""
         try:
@@ -216,25 +172,15 @@ class Attempt:
         except Unfinished as end:
             return self._settlement(end.state, end.reason)
         except TimeoutError:
-            minutes = self.assignment.limits.wall_seconds / 60
-            return self._settlement(
-                State.TIMED_OUT,
-                Reason(
-                    code="timed_out",
-                    message=f"The run took longer than its limit of {minutes:.0f} minutes.",
-                    hint="Ask for a smaller change, or raise RUN_TIMEOUT_SECONDS.",
-                ),
-            )
+            return self._settlement(State.TIMED_OUT, out_of_time(self.assignment.limits.wall_seconds))
         except (Ended, Fenced) as error:
-            self.lost = error
+            self._lease.lost = error
             return self._settlement(State.FAILED, None)
         except PullwrightError as error:
-            return self._settlement(State.FAILED, Reason(code=error.code, message=error.message, hint=error.hint))
+            return self._settlement(State.FAILED, failed(error))
         except Exception as error:  # noqa: BLE001 – whatever it is, the run must end with a reason
             _log.exception("unexpected error", extra={"run_id": self.run_id})
-            message = f"The runner met an unexpected error: {type(error).__name__}."
-            hint = "Look at the runner's log; starting the run again may help."
-            return self._settlement(State.FAILED, Reason(code="runner_error", message=message, hint=hint))
+            return self._settlement(State.FAILED, unforeseen(error))
 
     async def _work(self) -> Settlement:
         async with workspace(self.tools.work_dir, self.run_id) as place:
@@ -321,10 +267,7 @@ class Attempt:
             result = await self.tools.agent.run(job, self._stream.emit)
         if result.failure is None:
             return result
-        state = _FAILURE_STATES.get(result.failure, State.FAILED)
-        message = f"Failed to run Claude Code: {result.message}" if state is State.FAILED else result.message
-        hint = " ".join(part for part in (result.hint, THREE_CHECKS) if part)
-        raise Unfinished(state, Reason(code=result.failure, message=self._redacted(message), hint=hint))
+        raise agent_failed(result, self._redacted)
 
     async def _save(self, place: Workspace, result: Result) -> Saved:
         """The agent's files as a commit, kept outside this machine before anything is published."""
@@ -350,7 +293,7 @@ class Attempt:
         summary = self._redacted(result.summary)
         content = await asyncio.to_thread(file.read_bytes)
         await self.gateway.send_artifact(SAVED_WORK, self.claimed.fence, content)
-        self.checkpoint = Checkpoint(
+        self._lease.checkpoint = Checkpoint(
             phase=Phase.PUBLISHING,
             base_sha=self.assignment.base_sha,
             head_sha=head,
@@ -362,7 +305,7 @@ class Attempt:
 
     async def _publish(self, place: Workspace, saved: Saved) -> PullRequest:
         await self._enter(Phase.PUBLISHING, f"{saved.changes.files_changed} files")
-        if self.cancelled:
+        if self._lease.cancelled:
             raise asyncio.CancelledError
         credentials = await self._credentials("publish")
         remote = parse_remote(self.assignment.git_url, credentials.token)
@@ -430,9 +373,9 @@ class Attempt:
         return parse_remote(self.assignment.git_url, (await self._credentials("clone")).token)
 
     async def _enter(self, phase: Phase, detail: str) -> None:
-        self.phase = phase
+        self._lease.phase = phase
         await self._stream.emit(EventType.PHASE, {"phase": phase, "detail": detail})
-        await self._beat()
+        await self._lease.beat()
 
     def _settlement(self, state: State, reason: Reason | None, delivered: Delivered | None = None) -> Settlement:
         return Settlement(fence=self.claimed.fence, state=state, usage=self.spent, reason=reason, delivered=delivered)

@@ -16,7 +16,8 @@ from infra.core.run import State
 from infra.logs import configure
 from infra.settings import RunnerSettings, load, required
 from infra.wire import ProcessIssue
-from runner.execute import Ending, execute
+from runner.ending import Ending
+from runner.execute import execute
 from runner.wiring import connect, keep_only_needed
 
 EXIT_FAILED = 1

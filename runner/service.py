@@ -30,7 +30,8 @@ from infra.core.errors import Forbidden, NotFound, PullwrightError, Unauthentica
 from infra.logs import configure
 from infra.settings import RunnerSettings, load
 from infra.wire import ProcessIssue
-from runner.execute import Ending, execute
+from runner.ending import Ending
+from runner.execute import execute
 from runner.wiring import Tools, connect, keep_only_needed
 
 MAX_BODY = 64 * 1024
