@@ -17,7 +17,8 @@ from infra.core.repository import parse_full_name
 from infra.core.run import Run
 from infra.core.store import Write
 from infra.core.trigger import Accepted, Ignored, IssueTrigger, RunRequest, decide
-from infra.github.webhook import IssuesEvent, Ping, VerifiedDelivery, parse, verify
+from infra.github.payloads import IssuesEvent, Ping
+from infra.github.webhook import VerifiedDelivery, parse, verify
 from infra.platform_secrets import WEBHOOK_SECRET
 from infra.records.deliveries import Deliveries, Delivery
 

@@ -1,83 +1,35 @@
-"""The webhook events that are understood: their shapes, and what tells one from another.
+"""The webhook events that are understood, and what tells one from another.
 
-The shapes are strict about what is used and blind to everything else, because GitHub adds keys without notice.
-A further event is one ``Struct`` and one row in ``KINDS``. https://docs.github.com/en/webhooks/webhook-events-and-payloads
+A further event is one shape in ``infra/github/payloads.py`` and one row in ``KINDS``; every event that has no row is
+acknowledged and counted. https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw
 
-Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-Name = Annotated[str, Meta(min_length=1, max_length=255)]
-Action = Annotated[str, Meta(pattern=r"\A[a-z_]{1,64}\Z")]
-WebUrl = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,2000}\Z")]
-
-
-class Payload(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all shapes: immutable, unknown keys are skipped without being parsed."""
-
-
-class Account(Payload, frozen=True, kw_only=True):
-    """``type``: User, Bot, Organization, Mannequin …"""
-
-    id: Id
-    login: Name
-    type: str = "User"
-
-
-class RepositoryName(Payload, frozen=True, kw_only=True):
-    """``full_name`` is ``owner/name``, still to be checked by ``infra.core.repository``."""
-
-    id: Id
-    full_name: Annotated[str, Meta(min_length=3, max_length=300)]
-
-
-class InstallationId(Payload, frozen=True, kw_only=True):
-    id: Id
-
-
-class Label(Payload, frozen=True, kw_only=True):
-    name: Name
-
-
-class Issue(Payload, frozen=True, kw_only=True):
-    """``body`` None: left empty. ``user`` None: the account was deleted. ``updated_at`` has a UTC offset.
-    ``state`` is empty in the few payloads that leave it out."""
-
-    number: Id
-    title: str
-    html_url: WebUrl
-    updated_at: Annotated[datetime, Meta(tz=True)]
-    user: Account | None
-    state: str = ""
-    author_association: str = "NONE"
-    body: str | None = None
-    labels: tuple[Label, ...] = ()
-
-
-class IssuesEvent(Payload, frozen=True, kw_only=True):
-    """``issues``. ``label`` is the one just added or removed (``labeled``, ``unlabeled``)."""
-
-    action: Action
-    issue: Issue
-    repository: RepositoryName
-    installation: InstallationId
-    sender: Account
-    label: Label | None = None
-
-
-class Ping(Payload, frozen=True, kw_only=True):
-    """``ping``: GitHub's greeting when a hook is made or tested."""
-
-    zen: Annotated[str, Meta(max_length=1000)]
-    hook_id: Id
+from infra.github.payloads import (
+    CheckRunEvent,
+    CheckSuiteEvent,
+    InstallationEvent,
+    InstallationRepositoriesEvent,
+    IssueCommentEvent,
+    IssuesEvent,
+    Payload,
+    Ping,
+    PullRequestEvent,
+    PushEvent,
+    RepositoryEvent,
+    ReviewCommentEvent,
+    ReviewEvent,
+    WorkflowRunEvent,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +40,30 @@ class Unhandled:
     action: str
 
 
-Event = Ping | IssuesEvent | Unhandled
+RepositoryWide = (
+    IssuesEvent
+    | IssueCommentEvent
+    | PullRequestEvent
+    | ReviewEvent
+    | ReviewCommentEvent
+    | CheckRunEvent
+    | CheckSuiteEvent
+    | WorkflowRunEvent
+    | PushEvent
+    | RepositoryEvent
+)
+"""Events that belong to a repository on which the App is installed."""
+
+Event = Ping | RepositoryWide | InstallationEvent | InstallationRepositoriesEvent | Unhandled
 
 SUBJECTS = frozenset(
     {
-        *("alert", "answer", "check_run", "check_suite", "comment", "commits", "deployment", "deployment_status"),
-        *("discussion", "forkee", "hook", "issue", "membership", "package", "pages", "project_card", "project_column"),
-        *(
-            "projects_v2_item",
-            "pull_request",
-            "ref",
-            "release",
-            "review",
-            "rule",
-            "security_advisory",
-            "team",
-            "thread",
-        ),
-        *("workflow", "workflow_job", "workflow_run"),
+        *("account", "alert", "answer", "check_run", "check_suite", "client_payload", "comment", "commits"),
+        *("deployment", "deployment_status", "discussion", "forkee", "hook", "inputs", "issue", "key", "member"),
+        *("membership", "merge_group", "package", "pages", "parent_issue", "project", "project_card"),
+        *("project_column", "projects_v2_item", "pull_request", "ref", "release", "repositories_added", "repository"),
+        *("repository_ruleset", "review", "rule", "security_advisory", "sponsorship", "starred_at", "sub_issue"),
+        *("target_type", "team", "thread", "workflow", "workflow_job", "workflow_run"),
     }
 )
 """Top-level keys that say what a delivery is about. GitHub signs the body but not the event's name, so the body itself
@@ -114,15 +72,44 @@ must prove that it belongs to the event: exactly its own subjects, no other's.""
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One understood event. ``subjects``: those of ``SUBJECTS`` that every body of this event has."""
+    """One understood event. ``subjects``: those of ``SUBJECTS`` that every body of this event has; ``perhaps``: those that
+    some have; ``never``: what would be harmless elsewhere, but tells here that the body is another event's."""
 
-    decode: Callable[[bytes], Event]
+    shape: type[Payload]
     subjects: frozenset[str]
+    perhaps: frozenset[str] = frozenset()
+    never: frozenset[str] = frozenset()
+
+    def decode(self, body: bytes) -> Event:
+        """Raises ``msgspec.MsgspecError`` where the body does not fit."""
+        event: Event = _decoder(self.shape).decode(body)
+        return event
+
+
+@cache
+def _decoder(shape: type[Payload]) -> msgspec.json.Decoder[Any]:
+    """Made at the event's first delivery: a start pays for none of them."""
+    return msgspec.json.Decoder(shape)
+
+
+def _of_repository(shape: type[Payload], *subjects: str) -> Kind:
+    return Kind(shape, frozenset({"repository", *subjects}))
 
 
 KINDS: Mapping[str, Kind] = {
-    "ping": Kind(msgspec.json.Decoder(Ping).decode, frozenset({"hook"})),
-    "issues": Kind(msgspec.json.Decoder(IssuesEvent).decode, frozenset({"issue"})),
+    "ping": Kind(Ping, frozenset({"hook"}), frozenset({"repository"})),
+    "issues": _of_repository(IssuesEvent, "issue"),
+    "issue_comment": _of_repository(IssueCommentEvent, "issue", "comment"),
+    "pull_request": _of_repository(PullRequestEvent, "pull_request"),
+    "pull_request_review": _of_repository(ReviewEvent, "pull_request", "review"),
+    "pull_request_review_comment": _of_repository(ReviewCommentEvent, "pull_request", "comment"),
+    "check_run": _of_repository(CheckRunEvent, "check_run"),
+    "check_suite": _of_repository(CheckSuiteEvent, "check_suite"),
+    "workflow_run": _of_repository(WorkflowRunEvent, "workflow_run", "workflow"),
+    "push": _of_repository(PushEvent, "ref", "commits"),
+    "repository": Kind(RepositoryEvent, frozenset({"repository"}), never=frozenset({"label", "milestone"})),
+    "installation": Kind(InstallationEvent, frozenset()),
+    "installation_repositories": Kind(InstallationRepositoriesEvent, frozenset({"repositories_added"})),
 }
 
 OTHER_ACTION = msgspec.json.Decoder(Annotated[str, Meta(max_length=255)])

@@ -15,7 +15,8 @@ from infra.core.forge import CLONE_PERMISSIONS, PUBLISH_PERMISSIONS, NewPullRequ
 from infra.core.repository import Repository, is_sha
 from infra.github.app_auth import AppCredentials
 from infra.github.client import GitHubForge, GitHubRepository
-from infra.github.webhook import IssuesEvent, Ping, parse, verify
+from infra.github.payloads import IssuesEvent, Ping
+from infra.github.webhook import parse, verify
 from infra.local.forge.forge import Forge
 from infra.system_clock import system_clock
 from tests.world.receiver import receiving

@@ -91,7 +91,7 @@ def test_adapters_do_not_import_each_other():
 
 
 # webhook.py is pure and on the way of every delivery; rest of the forge client is reached through its port
-PURE_ADAPTERS = ("infra.github.webhook", "infra.github.events")
+PURE_ADAPTERS = ("infra.github.webhook", "infra.github.events", "infra.github.payloads", "infra.github.occasions")
 
 
 def test_programs_name_adapters_only_in_their_wiring():
