@@ -16,11 +16,13 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dispatcher import audit
 from dispatcher.api import events, health, installations, internal, runs
+from dispatcher.api.commands import send_command
 from dispatcher.api.errors import crash_reply, error_reply
 from dispatcher.call import Call
 from dispatcher.doors import github, workflow_dispatch
-from dispatcher.gateway import auth, credentials, ingest, lease
+from dispatcher.gateway import auth, commands, credentials, ingest, lease
 from dispatcher.services import Services
 from infra.core.access import Permission, allows
 from infra.core.errors import Forbidden, Invalid, NotFound, PullwrightError, Unauthenticated
@@ -43,6 +45,11 @@ class Access(StrEnum):
     INTERNAL = "internal"  # identity token of the queue or the scheduler
 
 
+_CHANGING = frozenset({Access.EXECUTE, Access.ADMIN})
+_AUDITED = _CHANGING | {Access.RUNNER, Access.READ_OR_RUNNER}
+"""Refusals leave a line for the audit here; a runner's accepted calls do not, they are its work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     method: str
@@ -61,6 +68,9 @@ ROUTES: tuple[Rule, ...] = (
     Rule("POST", "/api/runs/{run_id}/credentials", credentials.credentials, Access.RUNNER),
     Rule("POST", "/api/runs/{run_id}/settle", lease.settle, Access.RUNNER),
     Rule("POST", "/api/workflows/dispatch", workflow_dispatch.dispatch_workflow, Access.EXECUTE),
+    Rule("GET", "/api/runs/{run_id}/commands", commands.commands, Access.READ_OR_RUNNER),
+    Rule("POST", "/api/runs/{run_id}/commands", send_command, Access.EXECUTE),
+    Rule("POST", "/api/runs/{run_id}/commands/{command_id}/result", commands.command_result, Access.RUNNER),
     Rule("GET", "/api/workflows/installation-status/{owner}/{repo}", installations.installation_status, Access.READ),
     Rule("GET", "/api/runs", runs.list_runs, Access.READ),
     Rule("GET", "/api/runs/{run_id}", runs.get_run, Access.READ),
@@ -112,11 +122,16 @@ class _Endpoint:
         request = Request(scope, receive)
         request_id = _request_id(request, self._services)
         call = Call(request, self._services, request_id)
+        rule: Rule | None = None
         try:
             rule = self._rule(request.method)
             await _authorize(call, rule.access)
             response = await rule.handler(call)
+            if rule.access in _CHANGING:
+                audit.record(call, "accepted")
         except PullwrightError as error:
+            if rule is not None and rule.access in _AUDITED:
+                audit.record(call, error.code)
             _log.info("%s %s: %s", request.method, request.url.path, error.code, extra={"request_id": request_id})
             response = error_reply(error, request_id)
         except Exception as error:  # noqa: BLE001 – the one edge where the unforeseen becomes an answer

@@ -40,10 +40,17 @@ class Call:
     @property
     def caller(self) -> str:
         """Who asked, as shown in records."""
-        return f"key {self.key.name}" if self.key else "unknown"
+        if self.key:
+            return f"key {self.key.name}"
+        return f"runner of {self.run_id}" if self.run_id else "unknown"
 
     def path_run_id(self) -> RunId:
         return parse_run_id(self.request.path_params["run_id"])
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        """A query parameter as a whole number within bounds. Raises ``Invalid`` naming it."""
+        text = self.request.query_params.get(name)
+        return default if text is None else whole_number(text, name, low, high)
 
     async def body(self, limit: int = MIB) -> bytes:
         """The whole body. Raises ``TooLarge`` (before reading when its length is announced) and ``Invalid`` when it is too slow."""
@@ -103,6 +110,13 @@ def _too_large(limit: int) -> TooLarge:
         code="body_too_large",
         hint="Send less; put long material into the repository.",
     )
+
+
+def whole_number(text: str, name: str, low: int, high: int) -> int:
+    """Raises ``Invalid`` (``invalid_NAME``) for anything but a whole number within bounds."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 16 or not low <= int(text) <= high:
+        raise Invalid(f"{name} is not a whole number from {low} to {high}.", code=f"invalid_{name}")
+    return int(text)
 
 
 def reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -15,6 +15,7 @@ from infra.core.secrets import Secrets
 from infra.core.store import Documents
 from infra.core.trigger import Policy
 from infra.platform_secrets import PlatformSecrets
+from infra.records.commands import Commands
 from infra.records.deliveries import Deliveries
 from infra.records.keys import ApiKeys
 from infra.records.nonces import Nonces
@@ -26,7 +27,8 @@ from infra.settings import DispatcherSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """``forge`` is a function because the App may be configured after the start (and must be, to be used)."""
+    """``forge`` is a function because the App may be configured after the start (and must be, to be used).
+    ``bell`` tells of a run's state and events, ``command_bell`` of what people ask of it."""
 
     settings: DispatcherSettings
     policy: Policy
@@ -42,7 +44,9 @@ class Services:
     keys: ApiKeys
     nonces: Nonces
     subjects: Subjects
+    commands: Commands
     bell: Bell
+    command_bell: Bell
     forge: Callable[[], Awaitable[Forge]]
     platform: PlatformSecrets
     check_internal: Callable[[str], Awaitable[None]]

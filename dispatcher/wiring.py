@@ -30,6 +30,7 @@ from infra.platform_secrets import (
     WEBHOOK_SECRET,
     PlatformSecrets,
 )
+from infra.records.commands import Commands
 from infra.records.deliveries import Deliveries
 from infra.records.indexes import INDEXES
 from infra.records.keys import ApiKeys
@@ -64,7 +65,9 @@ def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Servic
         keys=ApiKeys(store),
         nonces=Nonces(store),
         subjects=Subjects(store),
+        commands=Commands(store),
         bell=Bell(),
+        command_bell=Bell(),
         forge=forge,
         platform=platform,
         check_internal=_internal_check(settings, platform, clock),

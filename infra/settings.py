@@ -41,6 +41,12 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
             description="Mixed into the key that signs gateway requests; equal on dispatcher and runner, or empty on both."
         ),
     ] = ""
+    extra_allowed_commands: Annotated[
+        str,
+        Meta(
+            description="Comma list of commands that people may run beside an agent, besides the fourteen: make build,make test,./custom-script.sh. The same on dispatcher and runner."
+        ),
+    ] = ""
 
     @property
     def effective_log_level(self) -> str:

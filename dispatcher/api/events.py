@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
-from dispatcher.api.runs import whole_number
 from dispatcher.api.views import event_view, run_view
 from dispatcher.bell import wait
-from dispatcher.call import Call, reply
+from dispatcher.call import Call, reply, whole_number
 from dispatcher.services import Services
 from infra.core.ids import RunId
 from infra.core.timeline import Event

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from dispatcher.api.commands import stop
 from dispatcher.api.views import run_view
 from dispatcher.call import Call, reply
 from infra.core.errors import Invalid
-from infra.core.run import State, request_cancel
+from infra.core.run import State
 
 MAX_PAGE = 200
 
@@ -17,7 +18,7 @@ async def list_runs(call: Call) -> Response:
     query = call.request.query_params
     state = _state(query["state"]) if "state" in query else None
     page = await call.services.runs.list(
-        state=state, limit=whole_number(query.get("limit", "50"), "limit", 1, MAX_PAGE), after=query.get("after")
+        state=state, limit=call.number("limit", 50, 1, MAX_PAGE), after=query.get("after")
     )
     own_url = call.services.settings.own_url
     return reply({"runs": [run_view(run, own_url) for run in page.runs], "next": page.cursor})
@@ -32,9 +33,7 @@ async def get_run(call: Call) -> Response:
 async def cancel_run(call: Call) -> Response:
     """202 while the runner is being stopped, 200 when the run ended at once; 409 when it was over already."""
     services = call.services
-    now = services.clock()
-    run = await services.runs.change(call.path_run_id(), lambda current: request_cancel(current, now))
-    services.bell.ring(run.id)
+    run, _ = await stop(call.path_run_id(), services, call.caller)
     return reply(run_view(run, services.settings.own_url), 200 if run.ended else 202)
 
 
@@ -43,10 +42,3 @@ def _state(text: str) -> State:
         return State(text)
     except ValueError:
         raise Invalid("That is not a run state.", code="invalid_state", hint=f"One of: {', '.join(State)}.") from None
-
-
-def whole_number(text: str, name: str, low: int, high: int) -> int:
-    """A query parameter as a number within bounds. Raises ``Invalid`` naming it."""
-    if not text.isascii() or not text.isdecimal() or not low <= int(text[:12]) <= high:
-        raise Invalid(f"{name} is not a whole number from {low} to {high}.", code=f"invalid_{name}")
-    return int(text)

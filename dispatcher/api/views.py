@@ -7,6 +7,7 @@ from typing import Any
 from infra.core.clock import Instant, iso
 from infra.core.run import Run, State
 from infra.core.timeline import Event
+from infra.records.commands import CommandRecord
 
 _SUCCESS = frozenset({State.SUCCEEDED, State.NO_CHANGES})
 
@@ -57,6 +58,23 @@ def run_view(run: Run, own_url: str) -> dict[str, Any]:
 
 def event_view(event: Event) -> dict[str, Any]:
     return {"sequence": event.sequence, "type": event.type, "at": iso(event.at), "data": event.data}
+
+
+def command_view(record: CommandRecord) -> dict[str, Any]:
+    """Something that was asked of a run, and what became of it."""
+    return {
+        "id": record.id,
+        "sequence": record.sequence,
+        "kind": record.kind,
+        "data": record.data,
+        "issued_by": record.issued_by,
+        "at": iso(record.at),
+        "state": record.state,
+        "exit_code": record.exit_code,
+        "text": record.text,
+        "artifact": record.artifact or None,
+        "finished_at": _iso(record.finished_at),
+    }
 
 
 def _metrics(run: Run) -> dict[str, Any]:

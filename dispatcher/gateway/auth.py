@@ -7,6 +7,7 @@ from infra import run_token
 from infra.core.access import signing_key, verify_signature
 from infra.core.errors import Conflict, Forbidden
 from infra.core.ids import RunId, parse_run_id
+from infra.core.run import Run
 from infra.platform_secrets import RUN_TOKEN_KEY
 
 MAX_BODY = 32 * MIB
@@ -33,14 +34,18 @@ async def authenticate(call: Call, token: str) -> None:
     )
     _check_path(call, claims.run_id)
     await services.nonces.use(claims.run_id, nonce, now)
-    run = await services.runs.get(claims.run_id)
-    if run.launch != claims.launch:
+    check_launch(await services.runs.get(claims.run_id), claims.launch)
+    call.run_id, call.launch = claims.run_id, claims.launch
+
+
+def check_launch(run: Run, launch: int) -> None:
+    """Raises ``Conflict`` (``launch_superseded``) when ``launch`` is not the run's newest."""
+    if run.launch != launch:
         raise Conflict(
             f"A newer attempt has taken over run {run.id}.",
             code="launch_superseded",
             hint="Stop; nothing is left to do here.",
         )
-    call.run_id, call.launch = claims.run_id, claims.launch
 
 
 def _target(call: Call) -> str:

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 
 from starlette.responses import Response, StreamingResponse
 
-from dispatcher.api.runs import whole_number
-from dispatcher.call import MIB, Call, reply
+from dispatcher.call import MIB, Call, reply, whole_number
 from dispatcher.gateway.auth import MAX_BODY
 from dispatcher.gateway.lease import run_of
 from infra.core.errors import Forbidden, Invalid, NotFound

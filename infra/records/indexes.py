@@ -8,4 +8,5 @@ from __future__ import annotations
 INDEXES: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "runs": ("wake_at", "created_at", ("state", "created_at")),
     "chunks": ("last",),
+    "commands": ("sequence",),
 }
