@@ -39,7 +39,7 @@ def run_view(run: Run, own_url: str) -> dict[str, Any]:
         "attempt": run.attempt,
         "trigger": {"kind": run.origin.kind, "actor": run.origin.actor, "issue": run.origin.issue or None},
         "hidden_text": [
-            {"kind": part.kind, "characters": part.characters, "excerpt": part.excerpt} for part in run.removed
+            {"kind": part.kind, "characters": part.characters, "excerpt": part.excerpt} for part in run.removed or ()
         ],
         "created_at": iso(run.created_at),
         "started_at": _iso(run.started_at),

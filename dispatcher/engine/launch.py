@@ -42,7 +42,7 @@ def new_run(request: RunRequest, services: Services, now: Instant, *, base_sha: 
         origin=request.origin,
         limits=request.limits,
         model=request.model,
-        removed=bounded(request.removed),
+        removed=None if request.removed is None else bounded(request.removed),
         state=State.QUEUED,
         created_at=now,
         updated_at=now,

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from dispatcher.services import Services
 from infra.core.errors import Invalid, NotFound
 from infra.core.forge import RepositoryForge
+from infra.core.hidden_text import bounded
 from infra.core.repository import Repository
 from infra.core.run import Reason, Run, State
-from infra.core.trigger import RunRequest
+from infra.core.trigger import RunRequest, visible_issue
 
 WRITERS = frozenset({"admin", "maintain", "write"})
 
@@ -56,7 +57,7 @@ async def _resolve(repository: RepositoryForge, name: Repository, ref: str) -> s
 
 
 async def prepare(run: Run, services: Services) -> Run | Blocked:
-    """A claimed run with base and ref pinned – or why it must not start.
+    """A claimed run with base and ref pinned and its task free of hidden text – or why it must not start.
 
     People who asked through GitHub must be able to write to the repository *now*: a payload's own word
     (``author_association``) is not believed, and neither are labels, which issue forms set for anybody.
@@ -65,6 +66,10 @@ async def prepare(run: Run, services: Services) -> Run | Blocked:
     repository = (await services.forge()).on(run.installation_id, name)
     if run.origin.kind == "github_issue" and (blocked := await _check_sender(run, repository)):
         return blocked
+    try:
+        run = _shown(run)
+    except Invalid as error:
+        return Blocked(State.BLOCKED, Reason(code=error.code, message=error.message, hint=error.hint))
     if run.base_sha:
         return run
     try:
@@ -72,6 +77,14 @@ async def prepare(run: Run, services: Services) -> Run | Blocked:
         return replace(run, ref=ref, base_sha=await _resolve(repository, name, ref))
     except (Invalid, NotFound) as error:
         return Blocked(State.FAILED, Reason(code=error.code, message=error.message, hint=error.hint))
+
+
+def _shown(run: Run) -> Run:
+    """With what readers of the issue's page see and nothing else. Raises ``Invalid`` when that is nothing."""
+    if run.removed is not None:
+        return run
+    title, task, removed = visible_issue(run.task)
+    return replace(run, title=title, task=task, removed=bounded(removed))
 
 
 async def _check_sender(run: Run, repository: RepositoryForge) -> Blocked | None:

@@ -62,7 +62,15 @@ async def _pinned(run: Run, services: Services) -> Run:
     if prepared == run:
         return run
     return await services.runs.change(
-        run.id, lambda current: replace(current, ref=prepared.ref, base_sha=prepared.base_sha)
+        run.id,
+        lambda current: replace(
+            current,
+            ref=prepared.ref,
+            base_sha=prepared.base_sha,
+            title=prepared.title,
+            task=prepared.task,
+            removed=prepared.removed,
+        ),
     )
 
 

@@ -164,7 +164,8 @@ class Run:
     ``wake_at`` is when the sweeper must look at it again; every non-terminal run has one. ``launch`` counts the tasks
     made for it: a task's name and the run token carry it, so whatever belongs to an older launch is refused.
     ``spent`` is what the present attempt has said it used; it joins ``usage`` when the attempt is over, however it ends.
-    ``removed`` is what was hidden in the task's text and taken out of it.
+    ``removed`` is what was hidden in the task's text and taken out of it; None until somebody has looked, and until then
+    ``title`` and ``task`` are as strangers wrote them.
     """
 
     id: RunId
@@ -197,7 +198,7 @@ class Run:
     spent: Usage = Usage()
     launch: int = 1
     launched_at: Instant
-    removed: tuple[Removal, ...] = ()
+    removed: tuple[Removal, ...] | None = None
 
     @property
     def ended(self) -> bool:

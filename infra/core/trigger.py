@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from infra.core.errors import Invalid
-from infra.core.hidden_text import Cleaned, Removal
+from infra.core.hidden_text import Removal
 from infra.core.repository import Repository, parse_ref, parse_repository
 from infra.core.run import Limits, Origin
 
@@ -19,7 +19,6 @@ MAX_TASK_CHARS = 100_000
 """Room for a long issue with its conversation; with its wrapping it still fits one stored document."""
 
 _CLAUDE_WORKFLOW = re.compile(r"claude(?:[-_.][A-Za-z0-9_-]+)*\.ya?ml", re.IGNORECASE)
-_NOTHING_VISIBLE = "The task holds nothing that a person could see: all of its text is hidden."
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -73,7 +72,7 @@ class Policy:
 class RunRequest:
     """A run that should exist. ``installation_id`` 0 and an empty ``ref`` mean: to be looked up on the forge.
 
-    ``title`` and ``task`` hold what a reader of the original sees; ``removed`` is what was hidden in it.
+    ``removed``: what was hidden in the text and taken out of ``title`` and ``task``; None when nobody has looked yet.
     """
 
     repository: Repository
@@ -85,7 +84,7 @@ class RunRequest:
     origin: Origin
     limits: Limits
     model: str
-    removed: tuple[Removal, ...] = ()
+    removed: tuple[Removal, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,22 +175,41 @@ def decide(trigger: WorkflowDispatch | IssueTrigger, policy: Policy) -> Decision
             return _decide_issue(trigger, policy)
 
 
+def visible_task(title: str, body: str) -> tuple[str, str, tuple[Removal, ...]]:
+    """Title, task and what was hidden in them: what a reader of the forge's page sees, and what only a model would.
+
+    Raises ``Invalid`` when nothing is visible. Takes the better part of a millisecond for a long issue.
+    """
+    from infra.core.hygiene import clean  # 25 ms of patterns to compile: nobody pays for them at a start
+
+    shown_title, shown_body = clean(title), clean(body)  # apart, because neither is Markdown for the other
+    task = f"{shown_title.text}\n\n{shown_body.text}".strip()
+    if not task:
+        raise Invalid(
+            "The task holds nothing that a person could see: all of its text is hidden.",
+            code="nothing_visible",
+            hint="Write the task as plain text that readers of the page can see.",
+        )
+    return title_of(shown_title.text or task), task, (*shown_title.removed, *shown_body.removed)
+
+
 def _decide_dispatch(trigger: WorkflowDispatch, policy: Policy) -> Decision:
-    task = _visible(trigger.task)
-    if not task.text:
-        return Refused(_NOTHING_VISIBLE)
+    try:
+        title, task, removed = visible_task("", trigger.task)
+    except Invalid as error:
+        return Refused(error.message)
     return Accepted(
         RunRequest(
             repository=trigger.repository,
             installation_id=0,
             ref=trigger.ref,
-            title=title_of(task.text),
-            task=task.text,
+            title=title,
+            task=task,
             action=trigger.action,
             origin=Origin(kind="workflow_dispatch", actor=trigger.caller, delivery=trigger.idempotency_key),
             limits=policy.limits,
             model=policy.model,
-            removed=task.removed,
+            removed=removed,
         )
     )
 
@@ -208,10 +226,6 @@ def _decide_issue(trigger: IssueTrigger, policy: Policy) -> Decision:
         return Ignored(f"issues.{trigger.action} starts nothing.")
     if trigger.sender_is_bot:
         return Refused(f"{trigger.sender} is a bot; bots start runs only when they are listed.")
-    title, body = _visible(trigger.title), _visible(trigger.body)  # apart, because neither is Markdown for the other
-    task = f"{title.text}\n\n{body.text}".strip()[:MAX_TASK_CHARS]
-    if not task:
-        return Refused(_NOTHING_VISIBLE)
     origin = Origin(
         kind="github_issue",
         actor=trigger.sender,
@@ -224,18 +238,27 @@ def _decide_issue(trigger: IssueTrigger, policy: Policy) -> Decision:
             repository=trigger.repository,
             installation_id=trigger.installation_id,
             ref="",
-            title=title_of(title.text),
-            task=task,
+            title=title_of(trigger.title),
+            task=issue_text(
+                trigger.title, trigger.body
+            ),  # searched for hidden text when a runner claims, not at the door
             action=Action.CREATE_PR,
             origin=origin,
             limits=policy.limits,
             model=policy.model,
-            removed=(*title.removed, *body.removed),
         )
     )
 
 
-def _visible(text: str) -> Cleaned:
-    from infra.core.hygiene import clean  # 25 ms of patterns to compile: only what may start a run pays for it
+_BETWEEN = "\n\n"
 
-    return clean(text)
+
+def issue_text(title: str, body: str) -> str:
+    """An issue as it was written, in one text that ``visible_issue`` takes apart again: a title is one line."""
+    return f"{' '.join(title.splitlines())}{_BETWEEN}{body}"[:MAX_TASK_CHARS]
+
+
+def visible_issue(text: str) -> tuple[str, str, tuple[Removal, ...]]:
+    """``visible_task`` of what ``issue_text`` made."""
+    title, _, body = text.partition(_BETWEEN)
+    return visible_task(title, body)
