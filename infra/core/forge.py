@@ -99,6 +99,12 @@ class RepositoryForge(Protocol):
         """admin, maintain, write, triage, read or none. Unknown people have none."""
         ...
 
+    async def file(self, path: str, ref: str) -> bytes | None:
+        """The content of a file at a branch, tag or SHA; None when it is not there.
+
+        Raises ``Invalid`` when it is no plain file, or one of more than a megabyte."""
+        ...
+
     async def pull(self, number: int) -> PullRequest: ...
 
     async def pulls_from(self, branch: str) -> tuple[PullRequest, ...]:

@@ -21,7 +21,7 @@ from infra.core.forge import (
     RepositoryFacts,
 )
 from infra.core.repository import Repository
-from infra.github import calls
+from infra.github import calls, files
 from infra.github.app_auth import AppCredentials, app_jwt
 from infra.github.pace import Pace
 from infra.github.protocol import Call
@@ -94,6 +94,14 @@ class GitHubRepository:
             if error.code == "github_moved":
                 raise
             return "none"
+
+    async def file(self, path: str, ref: str) -> bytes | None:
+        try:
+            return await self._send(files.file(self._repository, path, ref))
+        except NotFound as error:
+            if error.code == "github_moved":
+                raise
+            return None
 
     async def pull(self, number: int) -> PullRequest:
         return await self._send(calls.pull(self._repository, number))

@@ -254,3 +254,16 @@ async def test_webhooks_are_understood(world):
     assert issues[1].label is not None
     assert issues[1].label.name == "claude"
     assert any(isinstance(event, Ping) for event in events)
+
+
+async def test_a_file_is_read_at_a_ref_and_is_nothing_when_it_is_not_there(world, forge):
+    files = {".claude/container.yaml": "name: tools\n", "big.txt": "x" * 1_100_000, "folder/x": "x"}
+    tools = await world.create_repository("acme", "tools", files)
+    world.install_app(42, "acme", [tools])
+    repository = forge.on((await forge.installation(Repository("acme", "tools"))).id, Repository("acme", "tools"))
+    assert await repository.file(".claude/container.yaml", "main") == b"name: tools\n"
+    assert await repository.file(".claude/nothing.yaml", "main") is None
+    assert await repository.file(".claude/container.yaml", "no-such-branch") is None
+    for path in ("folder", "big.txt"):
+        with pytest.raises(Invalid):
+            await repository.file(path, "main")
