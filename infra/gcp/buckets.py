@@ -14,9 +14,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from google.api_core import exceptions as google
-from google.cloud.storage import Client
-from google.cloud.storage.exceptions import DataCorruption
-from google.cloud.storage.retry import DEFAULT_RETRY
 
 from infra.core.bucket import MAX_PIECE_BYTES, StoredObject, check_content_type, check_key
 from infra.core.errors import NotFound, TooLarge, Unavailable
@@ -47,7 +44,7 @@ class CloudStorageBucket:
         self._credentials = credentials
         self._connected: Any = None  # the client's package is without types
         self._connecting = asyncio.Lock()
-        self._retry = DEFAULT_RETRY.with_timeout(TIMEOUT_SECONDS)
+        self._retry: Any = None
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], *, content_type: str, max_bytes: int) -> StoredObject:
         check_key(key)
@@ -119,21 +116,25 @@ class CloudStorageBucket:
         """Made at first use, in a thread: looking for credentials may ask the metadata server."""
         async with self._connecting:
             if self._connected is None:
-                made: Any = Client
-                self._connected = await self._in_thread(
-                    "storage.objects.get",
-                    lambda: made(
-                        project=self._project,
-                        credentials=self._credentials,
-                        client_options={"api_endpoint": self._endpoint},
-                    ),
-                )
+                self._connected = await self._in_thread("storage.objects.get", self._connect)
         return self._connected
+
+    def _connect(self) -> Any:
+        # a tenth of a second that only artifacts need
+        from google.cloud.storage import Client
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        self._retry = DEFAULT_RETRY.with_timeout(TIMEOUT_SECONDS)
+        made: Any = Client
+        options = {"api_endpoint": self._endpoint}
+        return made(project=self._project, credentials=self._credentials, client_options=options)
 
     async def _blob(self, key: str) -> Any:
         return (await self._client()).bucket(self._name).blob(key)
 
     async def _download(self, blob: Any, pipe: _Pipe) -> None:
+        from google.cloud.storage.exceptions import DataCorruption
+
         try:
             await self._in_thread(
                 "storage.objects.get",
