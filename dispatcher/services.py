@@ -21,6 +21,7 @@ from infra.records.keys import ApiKeys
 from infra.records.nonces import Nonces
 from infra.records.runs import Runs
 from infra.records.subjects import Subjects
+from infra.records.telling import Telling
 from infra.records.timelines import Timelines
 from infra.settings import DispatcherSettings
 
@@ -45,6 +46,7 @@ class Services:
     nonces: Nonces
     subjects: Subjects
     commands: Commands
+    telling: Telling
     bell: Bell
     command_bell: Bell
     forge: Callable[[], Awaitable[Forge]]

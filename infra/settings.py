@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from infra.core.egress import parse_allow_list
 from infra.core.errors import Invalid, Unavailable
+from infra.core.publish_policy import DEFAULT_BRANCH_TEMPLATE, CommitMode, PublishPolicy
 
 Url = Annotated[str, Meta(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")]
 
@@ -53,55 +54,15 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
         return "DEBUG" if self.debug else self.log_level
 
 
-class GoogleSettings(Common, frozen=True, kw_only=True, rename=str.upper):
-    """What both programs must know of the Google Cloud project they run in."""
+class DispatcherSettings(Common, frozen=True, kw_only=True, rename=str.upper):
+    """What the control plane reads."""
 
     platform: Annotated[
         Literal["local", "google"],
         Meta(
-            description="local: SQLite, encrypted files, local queue, folder. google: Firestore, Secret Manager, Cloud Tasks, Cloud Storage; callers prove themselves by Google identity tokens."
+            description="local: SQLite, encrypted files, local queue, folder. google: Firestore, Secret Manager, Cloud Tasks, Cloud Storage."
         ),
     ] = "local"
-    invoker_service_account: Annotated[
-        str,
-        Meta(
-            description="E-mail of the service account in whose name Cloud Tasks and Cloud Scheduler call; nobody else may."
-        ),
-    ] = ""
-    runner_audience: Annotated[
-        str, Meta(description="Whom tokens for the runner service are for. Empty: CLAUDE_CLOUD_RUN_URL.")
-    ] = ""
-    google_certs_url: Annotated[Url, Meta(description="Where Google publishes the keys of identity tokens.")] = (
-        "https://www.googleapis.com/oauth2/v3/certs"
-    )
-
-
-class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.upper):
-    """What the control plane reads."""
-
-    google_cloud_project: Annotated[str, Meta(description="Id of the Google Cloud project.")] = ""
-    google_cloud_region: Annotated[str, Meta(description="Region of the queues and jobs.")] = "us-central1"
-    firestore_database: Annotated[str, Meta(description="Name of the Firestore database.")] = "(default)"
-    artifact_bucket: Annotated[str, Meta(description="Cloud Storage bucket for what is kept with runs.")] = ""
-    runs_queue: Annotated[
-        str, Meta(description="Cloud Tasks queue of the runner service, whose requests last as long as runs.")
-    ] = "runs"
-    internal_queue: Annotated[
-        str, Meta(description="Cloud Tasks queue of calls to the dispatcher itself, which are short.")
-    ] = "internal"
-    cloud_tasks_endpoint: Annotated[str, Meta(description="Cloud Tasks' API, as host or host:port.")] = (
-        "cloudtasks.googleapis.com"
-    )
-    secret_manager_endpoint: Annotated[str, Meta(description="Secret Manager's API, as host or host:port.")] = (
-        "secretmanager.googleapis.com"  # noqa: S105 – an address
-    )
-    cloud_run_endpoint: Annotated[str, Meta(description="Cloud Run's API, as host or host:port.")] = (
-        "run.googleapis.com"
-    )
-    storage_endpoint: Annotated[Url, Meta(description="Cloud Storage's API.")] = "https://storage.googleapis.com"
-    gce_metadata_host: Annotated[
-        str, Meta(description="The metadata server, as host or host:port; Google's clients read it too.")
-    ] = "metadata.google.internal"
     data_dir: Annotated[str, Meta(description="Where local mode keeps its state.")] = ".data"
     public_url: Annotated[
         Url,
@@ -166,32 +127,58 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
             description="Comma list of hosts that agents may reach: example.org, *.example.org, or presets such as python and node. Empty: none."
         ),
     ] = ""
+    branch_template: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=100,
+            description="Branch of a new pull request, with {run}, {short}, {issue}, {title} and {actor}.",
+        ),
+    ] = DEFAULT_BRANCH_TEMPLATE
+    commit_mode: Annotated[
+        Literal["push", "api"],
+        Meta(description="push: git push. api: commits made through GitHub's API, which GitHub shows as verified."),
+    ] = "push"
+    pr_draft: Annotated[bool, Meta(description="Pull requests begin as drafts.")] = False
+    pr_labels: Annotated[str, Meta(description="Comma list of labels that every new pull request gets.")] = ""
+    pr_reviewers: Annotated[
+        str,
+        Meta(description="Comma list of people, and teams as @team, who are asked to review every new pull request."),
+    ] = ""
+    pr_assign_requester: Annotated[
+        bool, Meta(description="The person who asked is assigned to the new pull request.")
+    ] = False
     rehearsal: Annotated[
         bool, Meta(description="Says in every pull request that the model was scripted; set by local mode.")
     ] = False
 
     def __post_init__(self) -> None:
         parse_allow_list(self.allowed_domain_list)
-        if self.platform == "google":
-            _need(
-                self,
-                "google_cloud_project",
-                "artifact_bucket",
-                "invoker_service_account",
-                "public_url",
-                "claude_cloud_run_url",
-            )
+        _ = self.publishing  # refuses what makes no branch name
 
     @property
     def allowed_domain_list(self) -> tuple[str, ...]:
-        return tuple(entry for part in self.allowed_domains.split(",") if (entry := part.strip()))
+        return _listed(self.allowed_domains)
+
+    @property
+    def publishing(self) -> PublishPolicy:
+        people = _listed(self.pr_reviewers)
+        return PublishPolicy(
+            draft=self.pr_draft,
+            labels=_listed(self.pr_labels),
+            reviewers=tuple(one for one in people if not one.startswith("@")),
+            team_reviewers=tuple(one.removeprefix("@") for one in people if one.startswith("@")),
+            assign_requester=self.pr_assign_requester,
+            branch_template=self.branch_template,
+            commit_mode=CommitMode(self.commit_mode),
+        )
 
     @property
     def own_url(self) -> str:
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 
 
-class RunnerSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.upper):
+class RunnerSettings(Common, frozen=True, kw_only=True, rename=str.upper):
     """What the runner's hosts read. The only secret is the token of the one run that a job or a laptop works on."""
 
     gateway_url: Annotated[
@@ -223,12 +210,6 @@ class RunnerSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.upper
         Meta(description="Folders besides /usr that agents can read, separated by colons, such as /opt/node:/opt/go."),
     ] = ""
     container_id: Annotated[str, Meta(description="Unique name of this runner. Empty: made at start.")] = ""
-    invoker_iam_check: Annotated[
-        bool,
-        Meta(
-            description="Cloud Run's invoker check stands in front of this service: it verifies tokens and removes their signatures. Never set it for a public service."
-        ),
-    ] = False
 
 
 S = TypeVar("S", bound=Common)
@@ -250,16 +231,6 @@ def load(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
 def names(kind: type[Common]) -> tuple[str, ...]:
     """All variables that a program reads, in the order of the docs."""
     return tuple(field.encode_name for field in msgspec.structs.fields(kind))
-
-
-def _need(settings: GoogleSettings, *needed: str) -> None:
-    missing = [name.upper() for name in needed if not getattr(settings, name)]
-    if missing:
-        raise Invalid(
-            f"PLATFORM=google needs {', '.join(missing)}.",
-            code="missing_setting",
-            hint="terraform output prints them; docs/settings.md says what they mean.",
-        )
 
 
 def required(value: str, name: str) -> str:
@@ -289,6 +260,10 @@ def describe(kind: type[Common]) -> list[tuple[str, str, str]]:
         default = "" if field.default is msgspec.NODEFAULT else str(field.default)
         rows.append((field.encode_name, default, _meaning(hints[field.name])))
     return rows
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(entry for part in text.split(",") if (entry := part.strip()))
 
 
 def _meaning(annotation: Any) -> str:

@@ -231,3 +231,9 @@ class Settlement(Strict, frozen=True, kw_only=True):
 
 class Settled(Strict, frozen=True, kw_only=True):
     state: State
+
+
+class Announce(Strict, frozen=True, kw_only=True):
+    """Body of ``POST /internal/announce``: tell people about this run."""
+
+    run_id: str

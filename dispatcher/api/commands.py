@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from dispatcher.api.views import command_view
 from dispatcher.call import KIB, Call, reply
+from dispatcher.engine.nudge import nudge
 from dispatcher.services import Services
 from infra.core.commands import check_command, commands_for, parse_extra
 from infra.core.errors import Invalid
@@ -96,6 +97,7 @@ async def stop(run_id: RunId, services: Services, caller: str) -> tuple[Run, Com
     record, _ = await services.commands.add(run_id, command, key=f"stop of launch {run.launch} by {caller}")
     services.command_bell.ring(run_id)
     services.bell.ring(run_id)
+    await nudge(run, services)
     return run, record
 
 

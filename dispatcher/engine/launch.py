@@ -6,12 +6,15 @@ whose ``wake_at`` brings the sweeper, which makes the task again under the same 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import msgspec
 
+from dispatcher.engine.nudge import nudge
 from dispatcher.services import Services
 from infra import run_token
+from infra.core.announcement import announced
 from infra.core.clock import Instant, later
 from infra.core.errors import PullwrightError
 from infra.core.hidden_text import bounded
@@ -58,8 +61,10 @@ async def launch(run: Run, services: Services, *locks: Write) -> None:
     no failure for the caller: the run is stored and the sweeper asks again.
     """
     required(services.settings.claude_cloud_run_url, "CLAUDE_CLOUD_RUN_URL")
-    await services.store.commit(services.runs.creation(run), *locks)
-    await enqueue(run, services)
+    announcement = announced(run, services.clock())
+    told = () if announcement is None else (services.telling.announcements.creation(announcement),)
+    await services.store.commit(services.runs.creation(run), *locks, *told)
+    await asyncio.gather(enqueue(run, services), nudge(run, services))
 
 
 async def enqueue(run: Run, services: Services) -> None:
@@ -73,7 +78,7 @@ async def enqueue(run: Run, services: Services) -> None:
         body=msgspec.json.encode(body),
         headers={"content-type": "application/json"},
         deadline_seconds=MAX_DEADLINE_SECONDS,
-        audience=services.settings.runner_audience or runner_url,
+        audience=runner_url,
     )
     try:
         await services.queue.create(task)

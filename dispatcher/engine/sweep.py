@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dispatcher.engine.launch import enqueue
+from dispatcher.engine.nudge import nudge, nudge_at
 from dispatcher.services import Services
+from infra.core.announcement import LOOK_AGAIN
+from infra.core.clock import later
 from infra.core.run import Run, State, swept
 
 _log = logging.getLogger("dispatcher")
@@ -32,11 +35,23 @@ async def sweep(services: Services) -> Sweep:
         if after.ended:
             ended += 1
             services.bell.ring(run.id)
+            await nudge(after, services)
         elif after.state is State.QUEUED and after.launch != run.launch:
             relaunched += 1
             await enqueue(after, services)
         _log_swept(run, after)
+    await _remind(services)
     return Sweep(due=len(due), relaunched=relaunched, ended=ended, purged=await services.store.purge(now))
+
+
+async def _remind(services: Services) -> None:
+    """What should have been told by now is told by whoever takes the task; later again, should that be lost, too."""
+    now = services.clock()
+    for record in await services.telling.announcements.due(now):
+        await services.telling.announcements.change(
+            record.run_id, lambda one: replace(one, due_at=later(now, LOOK_AGAIN)) if one.due_at else one
+        )
+        await nudge_at(record.run_id, now, services)
 
 
 def _log_swept(before: Run, after: Run) -> None:

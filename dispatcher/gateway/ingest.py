@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 from starlette.responses import Response, StreamingResponse
 
 from dispatcher.call import MIB, Call, reply, whole_number
+from dispatcher.engine.nudge import nudge_soon
 from dispatcher.gateway.auth import MAX_BODY
 from dispatcher.gateway.lease import run_of
+from infra.core.checklist import newest_checklist
 from infra.core.errors import Forbidden, Invalid, NotFound
 from infra.core.ids import RunId
 from infra.core.run import check_fence
@@ -29,10 +31,14 @@ async def ingest_events(call: Call) -> Response:
     batch = await call.decode(EventBatch, MAX_BATCH_BYTES)
     if batch.run_id != run_id:
         raise Forbidden("The token belongs to another run.", code="foreign_run")
-    check_fence(await services.runs.get(run_id), batch.fence)
+    run = await services.runs.get(run_id)
+    check_fence(run, batch.fence)
     events = [Event(sequence=e.sequence, type=e.type, at=e.at, data=e.data) for e in batch.events]
     following = await services.timelines.append(run_id, events)
     services.bell.ring(run_id)
+    if run.origin.issue and (checklist := newest_checklist(events)) is not None:
+        await services.telling.checklists.put(run_id, checklist)
+        await nudge_soon(run, services)
     return reply(Ingested(next_sequence=following))
 
 

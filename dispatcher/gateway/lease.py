@@ -7,6 +7,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from dispatcher.call import Call, reply
+from dispatcher.engine.nudge import nudge
 from dispatcher.engine.prepare import Blocked, prepare
 from dispatcher.engine.verify import RUNNER_MAY_REPORT, verified
 from dispatcher.services import Services
@@ -16,7 +17,7 @@ from infra.core.errors import Invalid
 from infra.core.hidden_text import notice
 from infra.core.ids import RunId
 from infra.core.prompt import build_prompt
-from infra.core.run import Ended, Run
+from infra.core.run import Ended, Phase, Run
 from infra.wire import Assignment, Beat, Claimed, ClaimRequest, Heartbeat, Settled, Settlement
 
 
@@ -35,6 +36,7 @@ async def claim(call: Call) -> Response:
         run_id, lambda current: rules.claim(current, holder=request.holder, now=now, lease_ms=_lease_ms(services))
     )
     run = await _pinned(run, services)
+    await nudge(run, services)
     settings = services.settings
     return reply(
         Claimed(
@@ -54,10 +56,11 @@ async def _pinned(run: Run, services: Services) -> Run:
     prepared = await prepare(run, services)
     if isinstance(prepared, Blocked):
         now = services.clock()
-        await services.runs.change(
+        ended = await services.runs.change(
             run.id, lambda current: rules.settle(current, prepared.state, now=now, reason=prepared.reason)
         )
         services.bell.ring(run.id)
+        await nudge(ended, services)
         raise Ended(f"Run {run.id} ended as {prepared.state}: {prepared.reason.message}")
     if prepared == run:
         return run
@@ -66,6 +69,8 @@ async def _pinned(run: Run, services: Services) -> Run:
         lambda current: replace(
             current,
             ref=prepared.ref,
+            pull=prepared.pull,
+            branch_name=prepared.branch_name,
             base_sha=prepared.base_sha,
             title=prepared.title,
             task=prepared.task,
@@ -106,9 +111,12 @@ async def heartbeat(call: Call) -> Response:
     services, run_id = call.services, run_of(call)
     beat = await call.decode(Heartbeat)
     now = services.clock()
-    run = await services.runs.change(
-        run_id,
-        lambda current: rules.renew(
+    phase_before: Phase | None = None
+
+    def renewed(current: Run) -> Run:
+        nonlocal phase_before
+        phase_before = current.phase
+        return rules.renew(
             current,
             fence=beat.fence,
             now=now,
@@ -116,8 +124,11 @@ async def heartbeat(call: Call) -> Response:
             phase=beat.phase,
             checkpoint=beat.checkpoint,
             spent=beat.spent,
-        ),
-    )
+        )
+
+    run = await services.runs.change(run_id, renewed)
+    if run.phase is not phase_before:
+        await nudge(run, services)
     return reply(Beat(cancel=run.cancel_requested_at is not None, lease_seconds=services.settings.lease_seconds))
 
 
@@ -140,6 +151,7 @@ async def settle(call: Call) -> Response:
 
     run = await services.runs.change(run_id, end)
     services.bell.ring(run_id)
+    await nudge(run, services)
     return reply(Settled(state=run.state))
 
 

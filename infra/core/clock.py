@@ -13,6 +13,8 @@ from typing import NewType
 Instant = NewType("Instant", int)
 """Milliseconds since 1970-01-01T00:00:00Z."""
 
+EPOCH = Instant(0)
+
 Clock = Callable[[], Instant]
 
 SECOND = 1_000

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from infra.core.clock import Instant
+from infra.core.conversing import Conversing
 from infra.core.repository import Repository
 
 CLONE_PERMISSIONS: Mapping[str, str] = {"contents": "read", "metadata": "read"}
@@ -21,6 +22,8 @@ CONTROL_PERMISSIONS: Mapping[str, str] = {
     "pull_requests": "write",
     "metadata": "read",
 }
+CONTROL_EXTRAS: Mapping[str, str] = {"checks": "write"}
+"""Asked for beside ``CONTROL_PERMISSIONS``, and done without where an installation does not grant them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,7 @@ class RepositoryFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullRequest:
-    """``state``: open or closed. ``head_branch`` without the owner prefix."""
+    """``state``: open or closed. ``head_branch`` without the owner prefix. ``from_fork``: the head is in another repository."""
 
     number: int
     url: str
@@ -75,6 +78,7 @@ class PullRequest:
     base_branch: str
     title: str
     body: str
+    from_fork: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,7 @@ class NewPullRequest:
     draft: bool = False
 
 
-class RepositoryForge(Protocol):
+class RepositoryForge(Conversing, Protocol):
     """All calls raise ``NotFound``, ``Forbidden`` (missing permission, named), ``RateLimited`` or ``Upstream`` with GitHub's own words."""
 
     async def facts(self) -> RepositoryFacts: ...
@@ -113,10 +117,6 @@ class RepositoryForge(Protocol):
 
     async def open_pull(self, new: NewPullRequest) -> PullRequest:
         """Opens it – or returns the open one that already has this head, so that a lost answer can be repeated."""
-        ...
-
-    async def comment(self, issue: int, body: str) -> int:
-        """Adds a comment to an issue or pull request; returns its id."""
         ...
 
 

@@ -70,8 +70,10 @@ class Lease:
 class Origin:
     """Where the request came from and who asked.
 
-    ``kind``: workflow_dispatch, github_issue, …; ``actor``: login or API key id; ``issue``: number, 0 when there is none;
-    ``delivery``: the key that de-duplicates the request.
+    ``kind``: workflow_dispatch, github_issue, …; ``actor``: login or API key id; ``issue``: number of the issue or pull
+    request, 0 when there is none; ``pull``: it is a pull request; ``comment``: id of the comment that asked, 0 for none;
+    ``in_thread``: that comment stands on a line of the pull request's diff; ``label``: the one that asked, taken off when the
+    run starts; ``delivery``: the key that de-duplicates the request.
     """
 
     kind: str
@@ -79,6 +81,10 @@ class Origin:
     issue: int = 0
     issue_url: str = ""
     delivery: str = ""
+    pull: bool = False
+    comment: int = 0
+    in_thread: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +171,8 @@ class Run:
     made for it: a task's name and the run token carry it, so whatever belongs to an older launch is refused.
     ``spent`` is what the present attempt has said it used; it joins ``usage`` when the attempt is over, however it ends.
     ``removed`` is what was hidden in the task's text and taken out of it; None until somebody has looked, and until then
-    ``title`` and ``task`` are as strangers wrote them.
+    ``title`` and ``task`` are as strangers wrote them. ``pull``: the open pull request that the run adds
+    commits to, 0 for a pull request of its own; ``branch_name``: where its commits go, empty for ``claude/ID``.
     """
 
     id: RunId
@@ -199,6 +206,8 @@ class Run:
     launch: int = 1
     launched_at: Instant
     removed: tuple[Removal, ...] | None = None
+    pull: int = 0
+    branch_name: str = ""
 
     @property
     def ended(self) -> bool:
@@ -206,8 +215,8 @@ class Run:
 
     @property
     def branch(self) -> str:
-        """Derived, never stored: two attempts cannot disagree about it."""
-        return f"claude/{self.id}"
+        """Settled before the first attempt works: two attempts cannot disagree about it."""
+        return self.branch_name or f"claude/{self.id}"
 
     @property
     def full_name(self) -> str:

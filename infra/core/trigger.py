@@ -232,6 +232,7 @@ def _decide_issue(trigger: IssueTrigger, policy: Policy) -> Decision:
         issue=trigger.number,
         issue_url=trigger.url,
         delivery=trigger.delivery,
+        label=label,
     )
     return Accepted(
         RunRequest(

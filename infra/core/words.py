@@ -7,45 +7,24 @@ The agent's summary and the task's title were written by a model and by stranger
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 
 from infra.core.changes import ChangeKind, Changes, FileChange
 from infra.core.errors import Invalid
+from infra.core.harmless import SKIPS_CHECKS, as_code, as_line, as_name, counted, duration, plain, quoted, shortened
 from infra.core.ids import RunId, parse_run_id
 from infra.core.run import Usage
 
 TITLE_CHARS = 72
-SUMMARY_CHARS = 16_000
-"""GitHub takes bodies of 65,536 characters; quoting and defusing at most triples a text."""
 LISTED_FILES = 20
 
 RUN_TRAILER = "Pullwright-Run"
 
 _UNTITLED = "Changes by Claude"
 _MARKER = re.compile(r"<!-- pullwright:run=(run-[0-9a-z]{26}) -->")
-_BREAK = "\u200b"  # zero-width space: invisible, and no syntax reaches across it
-
-# GitHub skips all checks for these words in a commit message.
-# https://docs.github.com/en/actions/how-tos/manage-workflow-runs/skip-workflow-runs
-_SKIPS_CHECKS = re.compile(r"\[\s*(skip ci|ci skip|no ci|skip actions|actions skip)\s*\]", re.IGNORECASE)
 # git rebase --autosquash acts on these first words. https://git-scm.com/docs/git-rebase#Documentation/git-rebase.txt---autosquash
 _AUTOSQUASH = re.compile(r"^((fixup|squash|amend)!\s*)+", re.IGNORECASE)
 _ODD_START = re.compile(r"^[^\w\[(\"'`«“„‘.]+|^\.+(?!\w)")
-
-_ACTS = re.compile(
-    r"<(?=[A-Za-z/!?])"  # HTML, comments, <https://…>
-    r"|&(?=#|[A-Za-z][A-Za-z0-9]*;)"  # entities, which turn into any of these after parsing
-    r"|@(?=[A-Za-z0-9])"  # mentions notify people
-    r"|#(?=\d)|GH-(?=\d)"  # references appear in other issues, and close them after "fixes"
-    r"|\](?=[(\[:])"  # links and images, inline, by reference and their definitions
-    r"|https?:(?=//)|www\.|ftp:(?=//)",  # bare addresses become links
-    re.IGNORECASE,
-)
-_FENCE = re.compile(r"^ {0,3}(?:(?P<ticks>`{3,})(?P<info>[^`]*)|(?P<tildes>~{3,})(?P<note>.*))$")
-_LANGUAGE = re.compile(r"(?!(?:mermaid|math|geojson|topojson|stl)$)[a-z0-9+#._-]{1,30}", re.IGNORECASE)  # these render
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-_VARIATION = re.compile(r"[\ufe00-\ufe0d\U000e0100-\U000e01ef]")  # can carry hidden bytes; emoji use only FE0E and FE0F
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +57,19 @@ class PullFacts:
 
 def pull_title(task_title: str) -> str:
     """One printable line of at most 72 characters that starts with a word, a quotation or a bracket."""
-    line = " ".join(_plain(task_title).split())
-    line = _SKIPS_CHECKS.sub(r"(\1)", line)
+    line = " ".join(plain(task_title).split())
+    line = SKIPS_CHECKS.sub(r"(\1)", line)
     before = None
     while before != line:
         before, line = line, _ODD_START.sub("", _AUTOSQUASH.sub("", line)).strip()
-    return _shortened(line, TITLE_CHARS) or _UNTITLED
+    return shortened(line, TITLE_CHARS) or _UNTITLED
 
 
 def commit_message(task_title: str, run_id: RunId, co_author: CoAuthor | None = None) -> str:
     """Subject and trailers. No text of the agent: what it says belongs to the pull request, where it can be quoted."""
     trailers = [f"{RUN_TRAILER}: {run_id}"]
     if co_author is not None:
-        trailers.append(f"Co-authored-by: {_name(co_author.name)} <{_name(co_author.email)}>")
+        trailers.append(f"Co-authored-by: {as_name(co_author.name)} <{as_name(co_author.email)}>")
     return "\n".join([pull_title(task_title), "", *trailers, ""])
 
 
@@ -106,10 +85,10 @@ def pull_body(facts: PullFacts) -> str:
         f"### What changed\n\n{_changed(facts.changes)}",
         f"### How it was run\n\n{_how(facts)}",
     ]
-    sections += [f"**Note:** {_line(told)}" for told in facts.notices]
+    sections += [f"**Note:** {as_line(told)}" for told in facts.notices]
     if facts.closes:
         sections.append(f"Closes #{facts.closes}")
-    who = f" for {_code(facts.requested_by)}" if facts.requested_by else ""
+    who = f" for {as_code(facts.requested_by)}" if facts.requested_by else ""
     sections.append(f"---\nOpened by Pullwright{who}. An AI agent wrote this change: review before merging.")
     return "\n\n".join([*sections, marker(facts.run_id)])
 
@@ -130,63 +109,21 @@ def marked_run(body: str) -> RunId | None:
         return None
 
 
-def quoted(text: str) -> str:
-    """Untrusted Markdown as a quotation that reads the same and does nothing. Empty for empty text.
-
-    Code blocks are written anew with a fence of our own, so what counts as code here is code for GitHub too.
-    """
-    lines: list[str] = []
-    fence = ""
-    block: list[str] = []
-    text = _SKIPS_CHECKS.sub(r"(\1)", _plain(text).strip())  # a squash merge may make the body a commit message
-    for line in _shortened(text, SUMMARY_CHARS).split("\n"):
-        mark, info = _fence(line)
-        if not fence and mark:
-            fence, block = mark, [info]
-        elif fence and mark.startswith(fence) and not info:
-            lines += _code_block(lines, block)
-            fence = ""
-        elif fence:
-            block.append(line)
-        else:
-            lines.append(_ACTS.sub(lambda found: found[0] + _BREAK, line))
-    if fence:
-        lines += _code_block(lines, block)
-    return "\n".join(f"> {line}".rstrip() for line in lines) if any(lines) else ""
-
-
-def _fence(line: str) -> tuple[str, str]:
-    """The run of backticks or tildes that a line opens or closes a block with, and what follows it; empty for other lines."""
-    found = _FENCE.match(line)
-    if found is None:
-        return "", ""
-    return found["ticks"] or found["tildes"], (found["info"] or found["note"] or "").strip()
-
-
-def _code_block(before: list[str], block: list[str]) -> list[str]:
-    info, *code = block
-    language = info if _LANGUAGE.fullmatch(info) else ""
-    longest = max((len(run) for line in code for run in re.findall(r"`+", line)), default=0)
-    fence = "`" * max(3, longest + 1)
-    apart = [""] if before and before[-1] else []
-    return [*apart, fence + language, *(line.replace("<!--", f"<{_BREAK}!--") for line in code), fence]
-
-
 def _changed(changes: Changes) -> str:
     total = (
-        f"{_count(changes.files_changed, 'file')} changed, "
-        f"{_count(changes.lines_added, 'line')} added, {changes.lines_removed:,} removed."
+        f"{counted(changes.files_changed, 'file')} changed, "
+        f"{counted(changes.lines_added, 'line')} added, {changes.lines_removed:,} removed."
     )
     listed = [_file_line(file) for file in changes.files[:LISTED_FILES]]
     rest = changes.files_changed - len(listed)
     if rest:
-        listed.append(f"- and {_count(rest, 'more file')}")
+        listed.append(f"- and {counted(rest, 'more file')}")
     notes = []
     if changes.protected:
-        paths = ", ".join(_code(path) for path in changes.protected[:LISTED_FILES])
+        paths = ", ".join(as_code(path) for path in changes.protected[:LISTED_FILES])
         notes.append(f"\n\n**Look closely at** {paths}: such files act before anybody reads them.")
     if changes.set_aside:
-        paths = ", ".join(_code(path) for path in changes.set_aside[:LISTED_FILES])
+        paths = ", ".join(as_code(path) for path in changes.set_aside[:LISTED_FILES])
         notes.append(f"\n\nLeft out, because it cannot be published: {paths}.")
     return f"{total}\n\n" + "\n".join(listed) + "".join(notes)
 
@@ -195,53 +132,13 @@ def _file_line(file: FileChange) -> str:
     size = "binary" if file.binary else f"+{file.lines_added:,} −{file.lines_removed:,}"
     what = "executable bit only" if file.kind is ChangeKind.MODE else f"{file.kind}, {size}"
     kind = f", {file.type}" if file.type in ("symlink", "submodule") else ""
-    return f"- {_code(file.path)} ({what}{kind})"
+    return f"- {as_code(file.path)} ({what}{kind})"
 
 
 def _how(facts: PullFacts) -> str:
     usage = facts.usage
-    run = f"[{facts.run_id}]({facts.run_url})" if facts.run_url else _code(facts.run_id)
+    run = f"[{facts.run_id}]({facts.run_url})" if facts.run_url else as_code(facts.run_id)
     cost = "cost unknown" if usage.cost_basis == "unknown" else f"${usage.cost_micros / 1_000_000:,.4f}"
-    parts = [run, f"model {_code(facts.model)}", _count(usage.turns, "turn"), cost, _duration(facts.seconds)]
+    parts = [run, f"model {as_code(facts.model)}", counted(usage.turns, "turn"), cost, duration(facts.seconds)]
     scripted = "\n\nThis was a rehearsal: the model's answers were scripted." if facts.rehearsal else ""
     return f"Run {' · '.join(parts)}{scripted}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _code(text: str) -> str:
-    """Any text as inline code on one line of bounded length, whatever backticks it holds."""
-    line = _shortened(" ".join(_plain(text[:1_000]).split()), 200) or "?"
-    longest = max((len(run) for run in re.findall(r"`+", line)), default=0)
-    tick = "`" * (longest + 1)
-    pad = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{tick}{pad}{line.replace('<!--', f'<{_BREAK}!--')}{pad}{tick}"
-
-
-def _line(text: str) -> str:
-    return _ACTS.sub(lambda found: found[0] + _BREAK, _shortened(" ".join(_plain(text).split()), 500))
-
-
-def _name(text: str) -> str:
-    return " ".join(re.sub(r"[<>]", "", _plain(text)).split()) or "unknown"
-
-
-def _shortened(text: str, characters: int) -> str:
-    return text if len(text) <= characters else text[: characters - 1].rstrip() + "…"
-
-
-def _plain(text: str) -> str:
-    """Without control, formatting (invisible, bidirectional), private-use and broken characters; newlines and tabs stay."""
-    unified = re.sub(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text)
-    return "".join(
-        character
-        for character in _VARIATION.sub("", unified)
-        if character in "\n\t" or unicodedata.category(character) not in _INVISIBLE
-    )

@@ -16,7 +16,6 @@ from infra.github.protocol import Call
 from infra.github.shapes import (
     AccountShape,
     AppShape,
-    CommentShape,
     CommitShape,
     InstallationShape,
     PermissionShape,
@@ -35,12 +34,12 @@ _NO_COMMIT = frozenset({404, 409, 410, 422, 451})
 
 
 def app() -> Call[AppShape]:
-    return Call(method="GET", path="/app", about="the GitHub App", read=_reader(AppShape))
+    return Call(method="GET", path="/app", about="the GitHub App", read=reader(AppShape))
 
 
 def installations() -> Call[tuple[Installation, ...]]:
     """The App's first hundred installations."""
-    read = _reader(tuple[InstallationShape, ...])
+    read = reader(tuple[InstallationShape, ...])
     return Call(
         method="GET",
         path="/app/installations",
@@ -51,14 +50,14 @@ def installations() -> Call[tuple[Installation, ...]]:
 
 
 def user(login: str) -> Call[AccountShape]:
-    return Call(method="GET", path=f"/users/{_login(login)}", about=f"the user {login}", read=_reader(AccountShape))
+    return Call(method="GET", path=f"/users/{login_path(login)}", about=f"the user {login}", read=reader(AccountShape))
 
 
 def installation(repository: Repository) -> Call[Installation]:
-    read = _reader(InstallationShape)
+    read = reader(InstallationShape)
     return Call(
         method="GET",
-        path=f"{_repo(repository)}/installation",
+        path=f"{repo_path(repository)}/installation",
         about=f"the App's installation on {repository}",
         read=lambda body: read(body).value(),
     )
@@ -76,12 +75,13 @@ def access_token(
         about=f"a token for {repository or 'the installation'}",
         read=lambda body: _narrowed(_token(body), repository),
         repeatable=True,
+        quiet=True,
     )
 
 
 def facts(repository: Repository, git_url: str) -> Call[RepositoryFacts]:
     """``git_url``: where the forge serves git, e.g. ``https://github.com``; an answer does not decide where we clone from."""
-    read = _reader(RepositoryShape)
+    read = reader(RepositoryShape)
 
     def value(body: bytes) -> RepositoryFacts:
         shape = read(body)
@@ -93,14 +93,14 @@ def facts(repository: Repository, git_url: str) -> Call[RepositoryFacts]:
             clone_url=f"{git_url.rstrip('/')}/{repository}.git",
         )
 
-    return Call(method="GET", path=_repo(repository), about=f"the repository {repository}", read=value)
+    return Call(method="GET", path=repo_path(repository), about=f"the repository {repository}", read=value)
 
 
 def resolve(repository: Repository, ref: str) -> Call[str]:
     """Asks for the bare SHA: the full commit would bring up to 300 files with it. Raises ``Invalid`` for a bad ref."""
     return Call(
         method="GET",
-        path=f"{_repo(repository)}/commits/{quote(parse_ref(ref), safe='')}",
+        path=f"{repo_path(repository)}/commits/{quote(parse_ref(ref), safe='')}",
         accept=_SHA_ONLY,
         about=f"the ref {ref} of {repository}",
         read=_sha,
@@ -112,7 +112,7 @@ def permission(repository: Repository, login: str) -> Call[str]:
     """Raises ``Invalid`` when ``login`` cannot be anybody's."""
     return Call(
         method="GET",
-        path=f"{_repo(repository)}/collaborators/{_login(login)}/permission",
+        path=f"{repo_path(repository)}/collaborators/{login_path(login)}/permission",
         about=f"the permission of {login} on {repository}",
         read=_permission,
     )
@@ -121,7 +121,7 @@ def permission(repository: Repository, login: str) -> Call[str]:
 def pull(repository: Repository, number: int) -> Call[PullRequest]:
     return Call(
         method="GET",
-        path=f"{_repo(repository)}/pulls/{int(number)}",
+        path=f"{repo_path(repository)}/pulls/{int(number)}",
         about=f"pull request #{number} of {repository}",
         read=_pull,
     )
@@ -129,10 +129,10 @@ def pull(repository: Repository, number: int) -> Call[PullRequest]:
 
 def pulls_from(repository: Repository, branch: str) -> Call[tuple[PullRequest, ...]]:
     """Filtered again here: GitHub ignores a ``head`` that it does not understand and then lists everything."""
-    read, head = _reader(tuple[PullShape, ...]), parse_ref(branch)
+    read, head = reader(tuple[PullShape, ...]), parse_ref(branch)
     return Call(
         method="GET",
-        path=f"{_repo(repository)}/pulls",
+        path=f"{repo_path(repository)}/pulls",
         params={
             "head": f"{repository.owner}:{head}",
             "state": "all",
@@ -150,7 +150,7 @@ def pulls_from(repository: Repository, branch: str) -> Call[tuple[PullRequest, .
 def open_pull(repository: Repository, new: NewPullRequest) -> Call[PullRequest]:
     return Call(
         method="POST",
-        path=f"{_repo(repository)}/pulls",
+        path=f"{repo_path(repository)}/pulls",
         json={
             "title": new.title,
             "body": new.body,
@@ -163,25 +163,14 @@ def open_pull(repository: Repository, new: NewPullRequest) -> Call[PullRequest]:
     )
 
 
-def comment(repository: Repository, issue: int, body: str) -> Call[int]:
-    read = _reader(CommentShape)
-    return Call(
-        method="POST",
-        path=f"{_repo(repository)}/issues/{int(issue)}/comments",
-        json={"body": body},
-        about=f"a comment on #{issue} of {repository}",
-        read=lambda answer: read(answer).id,
-    )
-
-
-def _reader(shape: type[T]) -> Callable[[bytes], T]:
+def reader(shape: type[T]) -> Callable[[bytes], T]:
     return msgspec.json.Decoder(shape).decode
 
 
-_token = _reader(TokenShape)
-_permissions = _reader(PermissionShape)
-_pulls = _reader(PullShape)
-_commit = _reader(CommitShape)
+_token = reader(TokenShape)
+_permissions = reader(PermissionShape)
+_pulls = reader(PullShape)
+_commit = reader(CommitShape)
 
 
 def _pull(body: bytes) -> PullRequest:
@@ -210,11 +199,11 @@ def _narrowed(shape: TokenShape, repository: Repository | None) -> AccessToken:
     return shape.value()
 
 
-def _repo(repository: Repository) -> str:
+def repo_path(repository: Repository) -> str:
     return f"/repos/{quote(repository.owner, safe='')}/{quote(repository.name, safe='')}"
 
 
-def _login(login: str) -> str:
+def login_path(login: str) -> str:
     if _LOGIN.fullmatch(login) is None:
         raise Invalid("That is not a GitHub login.", code="invalid_login")
     return quote(login, safe="")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Self, TypeVar
 
 import httpx
 
 from infra.core.clock import Clock
-from infra.core.errors import Forbidden, Invalid, NotFound, PullwrightError, Unavailable, Upstream
+from infra.core.errors import Forbidden, Invalid, NotFound, PullwrightError, Unavailable
 from infra.core.forge import (
+    CONTROL_EXTRAS,
     CONTROL_PERMISSIONS,
     AccessToken,
     BotIdentity,
@@ -23,6 +24,7 @@ from infra.core.forge import (
 from infra.core.repository import Repository
 from infra.github import calls, files
 from infra.github.app_auth import AppCredentials, app_jwt
+from infra.github.conversing import Conversing
 from infra.github.pace import Pace
 from infra.github.protocol import Call
 from infra.github.tokens import CachedToken, TokenSource
@@ -38,28 +40,8 @@ _ANYTHING: Mapping[str, str] = {"metadata": "read"}
 _INSTALL = "Open the GitHub App's page, choose Install, and give it this repository."
 
 
-class GitHubRepository:
-    """One repository through one token (``RepositoryForge``). ``git_url``: where repositories are cloned from.
-
-    ``forget`` is told of a token that GitHub refused; with it, such a request is tried once more with a new one.
-    """
-
-    def __init__(
-        self,
-        *,
-        transport: Transport,
-        git_url: str,
-        repository: Repository,
-        token_source: TokenSource,
-        pace: Pace,
-        forget: Callable[[AccessToken], None] | None = None,
-    ) -> None:
-        self._transport = transport
-        self._git_url = git_url
-        self._repository = repository
-        self._token = token_source
-        self._pace = pace
-        self._forget = forget
+class GitHubRepository(Conversing):
+    """One repository through one token (``RepositoryForge``)."""
 
     @classmethod
     def connect(
@@ -107,8 +89,7 @@ class GitHubRepository:
         return await self._send(calls.pull(self._repository, number))
 
     async def pulls_from(self, branch: str) -> tuple[PullRequest, ...]:
-        call = calls.pulls_from(self._repository, branch)
-        return await self._authorized(partial(self._transport.collect, call, pace=self._pace))
+        return await self._collect(calls.pulls_from(self._repository, branch))
 
     async def open_pull(self, new: NewPullRequest) -> PullRequest:
         """Raises ``Invalid`` with GitHub's reason, for instance when there are no commits between head and base.
@@ -126,9 +107,6 @@ class GitHubRepository:
                 await self._transport.pause(attempt)
         raise AssertionError("unreachable")
 
-    async def comment(self, issue: int, body: str) -> int:
-        return await self._send(calls.comment(self._repository, issue, body))
-
     async def close(self) -> None:
         """For what ``connect`` made: closes the connections."""
         await self._transport.close()
@@ -136,19 +114,6 @@ class GitHubRepository:
     async def _open_pull_like(self, new: NewPullRequest) -> PullRequest | None:
         pulls = await self.pulls_from(new.head_branch)
         return next((pull for pull in pulls if pull.state == "open" and pull.base_branch == new.base_branch), None)
-
-    async def _send(self, call: Call[T]) -> T:
-        return await self._authorized(partial(self._transport.send, call, pace=self._pace))
-
-    async def _authorized(self, ask: Callable[[str], Awaitable[T]]) -> T:
-        token = await self._token()
-        try:
-            return await ask(token.value)
-        except Upstream as error:
-            if error.status != 401 or self._forget is None:
-                raise
-            self._forget(token)
-        return await ask((await self._token()).value)
 
 
 class GitHubForge:
@@ -230,8 +195,16 @@ class GitHubForge:
         return await self._transport.send(call, app_jwt(self._credentials, self._clock()), self._app_pace)
 
     def _cached_token(self, installation_id: int, repository: Repository) -> CachedToken:
-        mint = partial(self.access_token, installation_id, repository, CONTROL_PERMISSIONS)
+        mint = partial(self._control_token, installation_id, repository)
         return _kept(self._tokens, (installation_id, repository), lambda: CachedToken(mint, self._clock), _KEPT_TOKENS)
+
+    async def _control_token(self, installation_id: int, repository: Repository) -> AccessToken:
+        """GitHub refuses the whole token for one permission that is not granted, so the extras are asked for first."""
+        wanted = {**CONTROL_PERMISSIONS, **CONTROL_EXTRAS}
+        try:
+            return await self.access_token(installation_id, repository, wanted)
+        except Forbidden:
+            return await self.access_token(installation_id, repository, CONTROL_PERMISSIONS)
 
     def _pace(self, installation_id: int) -> Pace:
         return _kept(self._paces, installation_id, self._transport.pace, _KEPT_PACES)

@@ -35,6 +35,9 @@ from infra.github.words import clean, words
 T = TypeVar("T")
 
 JSON = "application/vnd.github+json"
+GRAPHQL = "/graphql"
+"""Path of the one address that GraphQL has."""
+
 API_VERSION = "2022-11-28"
 """https://docs.github.com/en/rest/about-the-rest-api/api-versions"""
 
@@ -52,7 +55,7 @@ class Call(Generic[T]):
 
     ``path`` starts with a slash and is made of checked names only. ``about`` is what is asked for, in words for an error
     message. ``read`` turns the body of a success into the value. ``absent``: statuses that mean "there is no such thing".
-    ``repeatable``: a POST that may be sent again when its answer is lost.
+    ``repeatable``: a POST or PATCH that may be sent again when its answer is lost. ``quiet``: leaves nothing that people see.
     """
 
     method: str
@@ -64,6 +67,7 @@ class Call(Generic[T]):
     accept: str = JSON
     absent: frozenset[int] = frozenset({404, 410, 451})
     repeatable: bool = False
+    quiet: bool = False
 
     @property
     def idempotent(self) -> bool:
@@ -72,7 +76,7 @@ class Call(Generic[T]):
     @property
     def writes(self) -> bool:
         """Leaves something behind that people see; GitHub limits that more strictly."""
-        return self.method != "GET" and not self.repeatable
+        return self.method != "GET" and not self.quiet
 
     def headers(self, authorization: str, user_agent: str) -> dict[str, str]:
         return {

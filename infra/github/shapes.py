@@ -103,15 +103,12 @@ class PullShape(Shape, frozen=True, kw_only=True):
             base_branch=self.base.ref,
             title=self.title,
             body=self.body or "",
+            from_fork=self.from_fork,
         )
 
     @property
     def from_fork(self) -> bool:
         return self.head.repo is None or self.base.repo is None or self.head.repo.id != self.base.repo.id
-
-
-class CommentShape(Shape, frozen=True, kw_only=True):
-    id: int
 
 
 class CommitShape(Shape, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from infra.core.clock import Clock, Instant
 from infra.core.errors import RateLimited, Unavailable, Upstream
 from infra.core.ids import Entropy
 from infra.github.pace import MAX_WAIT_SECONDS, Pace, Sleep
-from infra.github.protocol import Answer, Call, decipher, next_page, refusal, wait_seconds
+from infra.github.protocol import GRAPHQL, Answer, Call, decipher, next_page, refusal, wait_seconds
 
 T = TypeVar("T")
 
@@ -153,10 +153,16 @@ class Transport:
         while len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)
 
+    def _address(self, call: Call[T]) -> str:
+        """GraphQL lives beside the REST API, on a server of one's own not below it.
+        https://docs.github.com/en/enterprise-server@3.17/graphql/guides/forming-calls-with-graphql"""
+        base = self._api_url.removesuffix("/v3") if call.path == GRAPHQL else self._api_url
+        return base + call.path
+
     async def _request(self, call: Call[T], token: str, extra: dict[str, str]) -> Answer:
         request = self._http.build_request(
             call.method,
-            self._api_url + call.path,
+            self._address(call),
             params=call.params,
             json=call.json,
             headers=call.headers(f"Bearer {token}", user_agent()) | extra,

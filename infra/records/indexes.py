@@ -9,4 +9,5 @@ INDEXES: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "runs": ("wake_at", "created_at", ("state", "created_at")),
     "chunks": ("last",),
     "commands": ("sequence",),
+    "announcements": ("due_at",),
 }

@@ -65,6 +65,12 @@ class Runs:
         page = await self.store.query(COLLECTION, query)
         return RunPage(tuple(decode(document, Run) for document in page.documents), page.cursor)
 
+    async def waiting_before(self, run: Run, most: int = 50) -> int:
+        """How many queued runs were made before this one, counted up to ``most``."""
+        where = (Where("state", "==", State.QUEUED.value), Where("created_at", "<", run.created_at))
+        page = await self.store.query(COLLECTION, Query(where=where, order_by="created_at", limit=most))
+        return len(page.documents)
+
     async def due(self, now: Instant, limit: int = 100) -> tuple[Run, ...]:
         """Runs that the sweeper must look at, longest overdue first. Ended runs have no ``wake_at`` and cost nothing."""
         query = Query(where=(Where("wake_at", "<=", now),), order_by="wake_at", limit=limit)

@@ -37,6 +37,8 @@ _SWITCHES = {
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
     "CLAUDE_CODE_DISABLE_CLAUDE_MDS": "1",
     "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # one result, after everything
+    "CLAUDE_CODE_ENABLE_TODO_TOOLS": "1",  # these two give TodoWrite, the checklist that people see
+    "CLAUDE_CODE_ENABLE_TASKS": "0",
     "CLAUDE_CODE_MAX_SUBAGENT_SPAWN_DEPTH": "1",
     "CLAUDE_CODE_MAX_CONCURRENT_SUBAGENTS": "5",
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",

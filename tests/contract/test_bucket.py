@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,32 +11,20 @@ from infra.core.bucket import MAX_KEY_CHARACTERS, MAX_PIECE_BYTES, Bucket, Store
 from infra.core.errors import Invalid, NotFound, TooLarge
 
 
-@asynccontextmanager
-async def local(folder: Path) -> AsyncIterator[Bucket]:
+def local(folder: Path) -> Bucket:
     from infra.local.bucket import FolderBucket
 
-    yield FolderBucket(folder / "bucket")
+    return FolderBucket(folder / "bucket")
 
 
-@asynccontextmanager
-async def google(_: Path) -> AsyncIterator[Bucket]:
-    from infra.gcp.buckets import CloudStorageBucket
-    from tests.world.google_cloud import BUCKET, PROJECT, google_cloud
-
-    async with google_cloud() as cloud:
-        yield CloudStorageBucket(
-            project=PROJECT, bucket=BUCKET, endpoint=cloud.http_url, credentials=cloud.credentials()
-        )
-
-
-BACK_ENDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Bucket]]] = {"local": local, "google": google}
+BACK_ENDS: dict[str, Callable[[Path], Bucket]] = {"local": local}
 
 
 @pytest.fixture(params=BACK_ENDS)
 async def bucket(request, tmp_path) -> AsyncIterator[Bucket]:
-    async with BACK_ENDS[request.param](tmp_path) as opened:
-        yield opened
-        await opened.close()
+    opened = BACK_ENDS[request.param](tmp_path)
+    yield opened
+    await opened.close()
 
 
 async def stream(*chunks: bytes) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from infra.core.changes import ChangeKind, Changes, FileChange, FileType
+from infra.core.harmless import quoted
 from infra.core.ids import RunId
 from infra.core.run import Usage
 from infra.core.words import (
@@ -22,7 +23,6 @@ from infra.core.words import (
     names_run,
     pull_body,
     pull_title,
-    quoted,
 )
 
 RUN = RunId("run-01jcqz7v8wabcdefghjkmnpqrs")

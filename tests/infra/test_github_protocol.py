@@ -19,7 +19,7 @@ from infra.core.errors import (
 )
 from infra.core.forge import CLONE_PERMISSIONS, NewPullRequest
 from infra.core.repository import Repository
-from infra.github import calls
+from infra.github import calls, conversation_calls
 from infra.github.protocol import Answer, decipher, next_page, wait_seconds
 from infra.github.words import words
 
@@ -209,7 +209,7 @@ class TestCalls:
             calls.resolve(REPO, "refs/heads/main").path: "/repos/octo-org/widgets/commits/main",
             calls.permission(REPO, "octo[bot]").path: "/repos/octo-org/widgets/collaborators/octo%5Bbot%5D/permission",
             calls.pull(REPO, 7).path: "/repos/octo-org/widgets/pulls/7",
-            calls.comment(REPO, 7, "hello").path: "/repos/octo-org/widgets/issues/7/comments",
+            conversation_calls.comment(REPO, 7, "hello").path: "/repos/octo-org/widgets/issues/7/comments",
             calls.access_token(5, REPO, {}).path: "/app/installations/5/access_tokens",
         }
         assert list(asked) == list(asked.values())

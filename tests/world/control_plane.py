@@ -29,11 +29,15 @@ SECRET = b"a webhook secret"
 
 
 class WatchedQueue(LocalQueue):
-    """The local queue, which also remembers what was put into it and can be out of order."""
+    """The local queue, which also remembers what was put into it and can be out of order.
+
+    ``tasks`` are for runners; ``nudges`` ask the control plane itself to tell people something.
+    """
 
     def __init__(self, path, clock):
         super().__init__(path, clock)
         self.tasks = []
+        self.nudges = []
         self.something = asyncio.Event()
         self.broken = None
 
@@ -42,15 +46,19 @@ class WatchedQueue(LocalQueue):
             raise self.broken
         accepted = await super().create(task)
         if accepted:
-            self.tasks.append(task)
+            (self.nudges if task.url.endswith("/internal/announce") else self.tasks).append(task)
             self.something.set()
         return accepted
 
 
 class ControlPlane:
     def __init__(self, services, github):
-        self.services = services
         self.github = github
+        self.become(services)
+
+    def become(self, services):
+        """Another wiring of the same store."""
+        self.services = services
         self.queue = services.queue
         self.app = build_app(services)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=URL)
@@ -219,6 +227,6 @@ async def control_plane(folder, files=FILES, **settings):
             yield plane
         finally:
             await plane.http.aclose()
-            await (await services.forge()).close()
+            await (await plane.services.forge()).close()
             for part in (queue, services.store, services.bucket, services.secrets):
                 await part.close()
