@@ -13,7 +13,6 @@ from dispatcher.bell import Bell
 from dispatcher.services import Services
 from infra.core.bucket import Bucket
 from infra.core.clock import Clock
-from infra.core.errors import Invalid
 from infra.core.forge import Forge
 from infra.core.queue import Queue
 from infra.core.run import Limits
@@ -97,36 +96,59 @@ def _given(settings: DispatcherSettings) -> dict[str, str]:
     }
 
 
-def _local_only(settings: DispatcherSettings) -> Path:
-    if settings.platform != "local":
-        raise Invalid(
-            "PLATFORM=google is not available in this version.", code="invalid_setting", hint="Set PLATFORM=local."
-        )
-    return Path(settings.data_dir)
-
-
 def _documents(settings: DispatcherSettings, clock: Clock) -> Documents:
+    if settings.platform == "google":
+        from infra.gcp.firestore import FirestoreDocuments
+
+        return FirestoreDocuments(
+            project=settings.google_cloud_project, database=settings.firestore_database, clock=clock
+        )
     from infra.local.documents import SqliteDocuments
 
-    return SqliteDocuments.open(_local_only(settings) / "state.db", clock, indexes=INDEXES)
+    return SqliteDocuments.open(Path(settings.data_dir) / "state.db", clock, indexes=INDEXES)
 
 
 def _secrets(settings: DispatcherSettings) -> Secrets:
+    if settings.platform == "google":
+        from infra.gcp.secrets import SecretManagerSecrets
+
+        return SecretManagerSecrets(project=settings.google_cloud_project, endpoint=settings.secret_manager_endpoint)
     from infra.local.secrets import FileSecrets
 
-    return FileSecrets(_local_only(settings) / "secrets", entropy=os.urandom)
+    return FileSecrets(Path(settings.data_dir) / "secrets", entropy=os.urandom)
 
 
 def _queue(settings: DispatcherSettings, clock: Clock) -> Queue:
+    if settings.platform == "google":
+        from infra.gcp.tasks import CloudTasksQueue
+
+        return CloudTasksQueue(
+            project=settings.google_cloud_project,
+            region=settings.google_cloud_region,
+            queue=settings.runs_queue,
+            own_queue=settings.internal_queue,
+            own_url=settings.own_url,
+            service_account=settings.invoker_service_account,
+            clock=clock,
+            endpoint=settings.cloud_tasks_endpoint,
+        )
     from infra.local.queue import LocalQueue
 
-    return LocalQueue(_local_only(settings) / "queue.db", clock)
+    return LocalQueue(Path(settings.data_dir) / "queue.db", clock)
 
 
 def _bucket(settings: DispatcherSettings) -> Bucket:
+    if settings.platform == "google":
+        from infra.gcp.buckets import CloudStorageBucket
+
+        return CloudStorageBucket(
+            project=settings.google_cloud_project,
+            bucket=settings.artifact_bucket,
+            endpoint=settings.storage_endpoint,
+        )
     from infra.local.bucket import FolderBucket
 
-    return FolderBucket(_local_only(settings) / "artifacts")
+    return FolderBucket(Path(settings.data_dir) / "artifacts")
 
 
 def _forge(settings: DispatcherSettings, platform: PlatformSecrets, clock: Clock) -> Callable[[], Awaitable[Forge]]:
@@ -158,11 +180,30 @@ async def _github(settings: DispatcherSettings, platform: PlatformSecrets, clock
 def _internal_check(
     settings: DispatcherSettings, platform: PlatformSecrets, clock: Clock
 ) -> Callable[[str], Awaitable[None]]:
-    """Who may call ``/internal``: in local mode whoever holds a token signed with the internal key."""
+    """Who may call ``/internal``: in the cloud the invoker's service account, in local mode whoever holds a token signed
+    with the internal key."""
+    if settings.platform == "google":
+        return _google_check(settings, clock)
 
     async def check(token: str) -> None:
         from infra.local.identity import verify
 
         verify(await platform.one(INTERNAL_KEY), token, audience=settings.own_url, now=clock())
+
+    return check
+
+
+def _google_check(settings: DispatcherSettings, clock: Clock) -> Callable[[str], Awaitable[None]]:
+    """Made at the first such call: the first webhook after a pause must not wait for its imports."""
+    made: list[Callable[[str], Awaitable[str]]] = []
+
+    async def check(token: str) -> None:
+        if not made:
+            from infra.gcp.identity import GoogleCallers, GoogleKeys
+
+            keys = GoogleKeys(clock=clock, certs_url=settings.google_certs_url)
+            emails = frozenset({settings.invoker_service_account})
+            made.append(GoogleCallers(keys=keys, audience=settings.own_url, emails=emails, clock=clock).verify)
+        await made[0](token)
 
     return check

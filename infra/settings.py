@@ -54,15 +54,55 @@ class Common(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
         return "DEBUG" if self.debug else self.log_level
 
 
-class DispatcherSettings(Common, frozen=True, kw_only=True, rename=str.upper):
-    """What the control plane reads."""
+class GoogleSettings(Common, frozen=True, kw_only=True, rename=str.upper):
+    """What both programs must know of the Google Cloud project they run in."""
 
     platform: Annotated[
         Literal["local", "google"],
         Meta(
-            description="local: SQLite, encrypted files, local queue, folder. google: Firestore, Secret Manager, Cloud Tasks, Cloud Storage."
+            description="local: SQLite, encrypted files, local queue, folder. google: Firestore, Secret Manager, Cloud Tasks, Cloud Storage; callers prove themselves by Google identity tokens."
         ),
     ] = "local"
+    invoker_service_account: Annotated[
+        str,
+        Meta(
+            description="E-mail of the service account in whose name Cloud Tasks and Cloud Scheduler call; nobody else may."
+        ),
+    ] = ""
+    runner_audience: Annotated[
+        str, Meta(description="Whom tokens for the runner service are for. Empty: CLAUDE_CLOUD_RUN_URL.")
+    ] = ""
+    google_certs_url: Annotated[Url, Meta(description="Where Google publishes the keys of identity tokens.")] = (
+        "https://www.googleapis.com/oauth2/v3/certs"
+    )
+
+
+class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.upper):
+    """What the control plane reads."""
+
+    google_cloud_project: Annotated[str, Meta(description="Id of the Google Cloud project.")] = ""
+    google_cloud_region: Annotated[str, Meta(description="Region of the queues and jobs.")] = "us-central1"
+    firestore_database: Annotated[str, Meta(description="Name of the Firestore database.")] = "(default)"
+    artifact_bucket: Annotated[str, Meta(description="Cloud Storage bucket for what is kept with runs.")] = ""
+    runs_queue: Annotated[
+        str, Meta(description="Cloud Tasks queue of the runner service, whose requests last as long as runs.")
+    ] = "runs"
+    internal_queue: Annotated[
+        str, Meta(description="Cloud Tasks queue of calls to the dispatcher itself, which are short.")
+    ] = "internal"
+    cloud_tasks_endpoint: Annotated[str, Meta(description="Cloud Tasks' API, as host or host:port.")] = (
+        "cloudtasks.googleapis.com"
+    )
+    secret_manager_endpoint: Annotated[str, Meta(description="Secret Manager's API, as host or host:port.")] = (
+        "secretmanager.googleapis.com"  # noqa: S105 – an address
+    )
+    cloud_run_endpoint: Annotated[str, Meta(description="Cloud Run's API, as host or host:port.")] = (
+        "run.googleapis.com"
+    )
+    storage_endpoint: Annotated[Url, Meta(description="Cloud Storage's API.")] = "https://storage.googleapis.com"
+    gce_metadata_host: Annotated[
+        str, Meta(description="The metadata server, as host or host:port; Google's clients read it too.")
+    ] = "metadata.google.internal"
     data_dir: Annotated[str, Meta(description="Where local mode keeps its state.")] = ".data"
     public_url: Annotated[
         Url,
@@ -154,6 +194,15 @@ class DispatcherSettings(Common, frozen=True, kw_only=True, rename=str.upper):
 
     def __post_init__(self) -> None:
         parse_allow_list(self.allowed_domain_list)
+        if self.platform == "google":
+            _need(
+                self,
+                "google_cloud_project",
+                "artifact_bucket",
+                "invoker_service_account",
+                "public_url",
+                "claude_cloud_run_url",
+            )
         _ = self.publishing  # refuses what makes no branch name
 
     @property
@@ -178,7 +227,7 @@ class DispatcherSettings(Common, frozen=True, kw_only=True, rename=str.upper):
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 
 
-class RunnerSettings(Common, frozen=True, kw_only=True, rename=str.upper):
+class RunnerSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.upper):
     """What the runner's hosts read. The only secret is the token of the one run that a job or a laptop works on."""
 
     gateway_url: Annotated[
@@ -210,6 +259,12 @@ class RunnerSettings(Common, frozen=True, kw_only=True, rename=str.upper):
         Meta(description="Folders besides /usr that agents can read, separated by colons, such as /opt/node:/opt/go."),
     ] = ""
     container_id: Annotated[str, Meta(description="Unique name of this runner. Empty: made at start.")] = ""
+    invoker_iam_check: Annotated[
+        bool,
+        Meta(
+            description="Cloud Run's invoker check stands in front of this service: it verifies tokens and removes their signatures. Never set it for a public service."
+        ),
+    ] = False
 
 
 S = TypeVar("S", bound=Common)
@@ -231,6 +286,16 @@ def load(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
 def names(kind: type[Common]) -> tuple[str, ...]:
     """All variables that a program reads, in the order of the docs."""
     return tuple(field.encode_name for field in msgspec.structs.fields(kind))
+
+
+def _need(settings: GoogleSettings, *needed: str) -> None:
+    missing = [name.upper() for name in needed if not getattr(settings, name)]
+    if missing:
+        raise Invalid(
+            f"PLATFORM=google needs {', '.join(missing)}.",
+            code="missing_setting",
+            hint="terraform output prints them; docs/settings.md says what they mean.",
+        )
 
 
 def required(value: str, name: str) -> str:

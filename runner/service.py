@@ -32,7 +32,7 @@ from infra.settings import RunnerSettings, load
 from infra.wire import ProcessIssue
 from runner.ending import Ending
 from runner.execute import execute
-from runner.wiring import Tools, connect, keep_only_needed
+from runner.wiring import Tools, Verify, callers, connect, keep_only_needed
 
 MAX_BODY = 64 * 1024
 
@@ -41,11 +41,12 @@ _log = logging.getLogger("runner")
 
 @dataclass(slots=True)
 class Service:
-    """What this instance is doing. ``started``: monotonic seconds."""
+    """What this instance is doing. ``started``: monotonic seconds; ``verify`` raises for callers that may not call."""
 
     settings: RunnerSettings
     tools: Tools
     started: float
+    verify: Verify | None = None
     active: dict[str, asyncio.Task[Ending]] = field(default_factory=dict)
     served: int = 0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,9 +87,18 @@ class Service:
         )
 
     async def process_issue(self, request: Request) -> Response:
-        body = await request.body()
-        if len(body) > MAX_BODY:
-            return _error(413, "too_large", "The body is too large.")
+        try:
+            if self.verify is not None:
+                await self.verify(_bearer(request))
+        except Unauthenticated as error:
+            return _error(401, error.code, error.message)
+        except PullwrightError as error:
+            return _error(503, error.code, error.message)
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_BODY:
+                return _error(413, "too_large", "The body is too large.")
         try:
             job = msgspec.json.decode(body, type=ProcessIssue)
         except (msgspec.MsgspecError, ValueError) as error:
@@ -148,6 +158,13 @@ def build_app(service: Service) -> Starlette:
     return Starlette(routes=routes, lifespan=life)
 
 
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("This address needs an identity token.", code="missing_credentials")
+    return token.strip()
+
+
 def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -159,7 +176,8 @@ def _error(status: int, code: str, message: str, headers: dict[str, str] | None 
 
 async def serve(settings: RunnerSettings) -> None:
     started = time.monotonic()
-    service = Service(settings=settings, tools=await connect(settings, host="service"), started=started)
+    verify = callers(settings)
+    service = Service(settings=settings, tools=await connect(settings, host="service"), started=started, verify=verify)
     host = "127.0.0.1" if settings.environment == "development" else "0.0.0.0"  # noqa: S104 – in a container the platform is in front
     config = uvicorn.Config(
         build_app(service),

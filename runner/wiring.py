@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from infra.core.redaction import Redactor
 from infra.core.repository import Repository
 from infra.core.run import Limits
 from infra.core.timeline import EventType
-from infra.settings import RunnerSettings
+from infra.settings import RunnerSettings, required
 from infra.system_clock import system_clock
 from infra.wire import Assignment, Claimed, GitCredentials, ModelCredentials
 from runner.agents.port import Agent, Inbox
@@ -115,6 +115,25 @@ class Tools:
         """What protects this machine from the agent, and what does not; ``note`` says why it is not more."""
         walls = [{"name": wall.name, "up": wall.up, "why": wall.why} for wall in self.sandbox.walls()]
         return {"driver": self.sandbox.name, "note": self.sandbox_note, "walls": walls}
+
+
+Verify = Callable[[str], Awaitable[str]]
+
+
+def callers(settings: RunnerSettings, clock: Clock = system_clock) -> Verify | None:
+    """Who may call the runner service: verifies an identity token. None on a person's machine, where it listens on
+    loopback only."""
+    if settings.platform == "local":
+        return None
+    from infra.gcp.identity import GoogleCallers, GoogleKeys
+
+    return GoogleCallers(
+        keys=GoogleKeys(clock=clock, certs_url=settings.google_certs_url),
+        audience=required(settings.runner_audience, "RUNNER_AUDIENCE"),
+        emails=frozenset({required(settings.invoker_service_account, "INVOKER_SERVICE_ACCOUNT")}),
+        clock=clock,
+        behind_invoker_check=settings.invoker_iam_check,
+    ).verify
 
 
 async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_clock) -> Tools:

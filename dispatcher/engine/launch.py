@@ -78,7 +78,7 @@ async def enqueue(run: Run, services: Services) -> None:
         body=msgspec.json.encode(body),
         headers={"content-type": "application/json"},
         deadline_seconds=MAX_DEADLINE_SECONDS,
-        audience=runner_url,
+        audience=services.settings.runner_audience or runner_url,
     )
     try:
         await services.queue.create(task)

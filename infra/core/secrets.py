@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
-from infra.core.errors import Invalid
+from infra.core.errors import Invalid, TooLarge
 
 MAX_SECRET_BYTES = 65_536
 """Secret Manager's limit for one version. https://cloud.google.com/secret-manager/quotas"""
@@ -20,6 +20,15 @@ def check_secret_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:
         raise Invalid(f"{name!r} is not a secret name.", code="invalid_secret_name")
     return name
+
+
+def check_secret_value(value: bytes) -> bytes:
+    """Raises ``Invalid`` for an empty value, which Secret Manager does not keep, ``TooLarge`` over its limit."""
+    if not value:
+        raise Invalid("A secret cannot be empty.", code="empty_secret", hint="Delete it instead.")
+    if len(value) > MAX_SECRET_BYTES:
+        raise TooLarge(f"The secret has {len(value)} bytes; {MAX_SECRET_BYTES} are allowed.", code="secret_too_large")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Secrets(Protocol):
         ...
 
     async def put(self, name: str, value: bytes) -> int:
-        """Adds a version and returns its number. Raises ``TooLarge`` over ``MAX_SECRET_BYTES``."""
+        """Adds a version and returns its number. Raises ``TooLarge`` over ``MAX_SECRET_BYTES``, ``Invalid`` when empty."""
         ...
 
     async def delete(self, name: str) -> None:

@@ -22,9 +22,9 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from infra.core.errors import TooLarge, Unavailable
+from infra.core.errors import Unavailable
 from infra.core.ids import Entropy, new_token
-from infra.core.secrets import MAX_SECRET_BYTES, Secret, check_secret_name
+from infra.core.secrets import MAX_SECRET_BYTES, Secret, check_secret_name, check_secret_value
 from infra.local.durable import create_whole, disk_troubles, make_private, read_whole, sync_folder
 
 _KEY_BYTES = 32
@@ -58,10 +58,7 @@ class FileSecrets:
 
     async def put(self, name: str, value: bytes) -> int:
         check_secret_name(name)
-        if len(value) > MAX_SECRET_BYTES:
-            raise TooLarge(
-                f"The secret {name} has {len(value)} bytes; {MAX_SECRET_BYTES} are allowed.", code="secret_too_large"
-            )
+        check_secret_value(value)
         return await asyncio.to_thread(self._add, name, value)
 
     async def delete(self, name: str) -> None:

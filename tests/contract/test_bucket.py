@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,20 +12,32 @@ from infra.core.bucket import MAX_KEY_CHARACTERS, MAX_PIECE_BYTES, Bucket, Store
 from infra.core.errors import Invalid, NotFound, TooLarge
 
 
-def local(folder: Path) -> Bucket:
+@asynccontextmanager
+async def local(folder: Path) -> AsyncIterator[Bucket]:
     from infra.local.bucket import FolderBucket
 
-    return FolderBucket(folder / "bucket")
+    yield FolderBucket(folder / "bucket")
 
 
-BACK_ENDS: dict[str, Callable[[Path], Bucket]] = {"local": local}
+@asynccontextmanager
+async def google(_: Path) -> AsyncIterator[Bucket]:
+    from infra.gcp.buckets import CloudStorageBucket
+    from tests.world.google_cloud import BUCKET, PROJECT, google_cloud
+
+    async with google_cloud() as cloud:
+        yield CloudStorageBucket(
+            project=PROJECT, bucket=BUCKET, endpoint=cloud.http_url, credentials=cloud.credentials()
+        )
+
+
+BACK_ENDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Bucket]]] = {"local": local, "google": google}
 
 
 @pytest.fixture(params=BACK_ENDS)
 async def bucket(request, tmp_path) -> AsyncIterator[Bucket]:
-    opened = BACK_ENDS[request.param](tmp_path)
-    yield opened
-    await opened.close()
+    async with BACK_ENDS[request.param](tmp_path) as opened:
+        yield opened
+        await opened.close()
 
 
 async def stream(*chunks: bytes) -> AsyncIterator[bytes]:

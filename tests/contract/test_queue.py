@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
@@ -43,8 +44,42 @@ async def local(folder: Path, policy: RetryPolicy) -> AsyncIterator[Queue]:
         await queue.close()
 
 
+@asynccontextmanager
+async def google(_: Path, policy: RetryPolicy) -> AsyncIterator[Queue]:
+    from google.cloud import tasks_v2
+
+    from infra.gcp.tasks import CloudTasksQueue
+    from tests.world.google_cloud import INVOKER, PROJECT, REGION, google_cloud
+
+    async with google_cloud() as cloud:
+        cloud.add_queue(
+            "runs",
+            rate_limits=tasks_v2.RateLimits(
+                max_concurrent_dispatches=policy.max_concurrent, max_dispatches_per_second=policy.max_per_second
+            ),
+            retry_config=tasks_v2.RetryConfig(
+                max_attempts=policy.max_attempts,
+                min_backoff=timedelta(seconds=policy.min_backoff_seconds),
+                max_backoff=timedelta(seconds=policy.max_backoff_seconds),
+            ),
+        )
+        queue = CloudTasksQueue(
+            project=PROJECT,
+            region=REGION,
+            queue="runs",
+            own_queue="internal",
+            own_url="https://dispatcher.example",
+            service_account=INVOKER,
+            clock=now,
+            endpoint=cloud.grpc_endpoint,
+            credentials=cloud.credentials(),
+        )
+        yield queue
+        await queue.close()
+
+
 BackEnd = Callable[[Path, RetryPolicy], AbstractAsyncContextManager[Queue]]
-BACK_ENDS: dict[str, BackEnd] = {"local": local}
+BACK_ENDS: dict[str, BackEnd] = {"local": local, "google": google}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,20 +12,31 @@ from infra.core.errors import Invalid, TooLarge
 from infra.core.secrets import MAX_SECRET_BYTES, Secrets
 
 
-def local(folder: Path) -> Secrets:
+@asynccontextmanager
+async def local(folder: Path) -> AsyncIterator[Secrets]:
     from infra.local.secrets import FileSecrets
 
-    return FileSecrets(folder / "secrets", entropy=os.urandom)
+    yield FileSecrets(folder / "secrets", entropy=os.urandom)
 
 
-BACK_ENDS: dict[str, Callable[[Path], Secrets]] = {"local": local}
+@asynccontextmanager
+async def google(_: Path) -> AsyncIterator[Secrets]:
+    from infra.gcp.secrets import SecretManagerSecrets
+    from tests.world.google_cloud import PROJECT, google_cloud
+    from tests.world.google_identity import OWNER
+
+    async with google_cloud() as cloud:
+        yield SecretManagerSecrets(project=PROJECT, endpoint=cloud.grpc_endpoint, credentials=cloud.credentials(OWNER))
+
+
+BACK_ENDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Secrets]]] = {"local": local, "google": google}
 
 
 @pytest.fixture(params=BACK_ENDS)
 async def secrets(request, tmp_path) -> AsyncIterator[Secrets]:
-    store = BACK_ENDS[request.param](tmp_path)
-    yield store
-    await store.close()
+    async with BACK_ENDS[request.param](tmp_path) as store:
+        yield store
+        await store.close()
 
 
 async def test_absent_is_none_and_an_empty_history(secrets: Secrets):
@@ -32,7 +44,7 @@ async def test_absent_is_none_and_an_empty_history(secrets: Secrets):
     assert await secrets.versions("nothing-here") == ()
 
 
-@pytest.mark.parametrize("value", [b"", b"s3cret", bytes(range(256)) * 4, b"\n line \r\n", b"x" * MAX_SECRET_BYTES])
+@pytest.mark.parametrize("value", [b"\0", b"s3cret", bytes(range(256)) * 4, b"\n line \r\n", b"x" * MAX_SECRET_BYTES])
 async def test_a_value_comes_back_byte_for_byte(secrets: Secrets, value: bytes):
     version = await secrets.put("webhook", value)
     found = await secrets.get("webhook")
@@ -87,6 +99,12 @@ async def test_too_large_is_refused_and_nothing_is_kept(secrets: Secrets):
     with pytest.raises(TooLarge):
         await secrets.put("big", b"x" * (MAX_SECRET_BYTES + 1))
     assert await secrets.get("big") is None
+
+
+async def test_an_empty_value_is_refused(secrets: Secrets):
+    with pytest.raises(Invalid):
+        await secrets.put("empty", b"")
+    assert await secrets.get("empty") is None
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "a.b", "1st", "-a", "a" * 256, "é", "a\n", "a\x00"])

@@ -1,0 +1,62 @@
+# Who builds and deploys: may push images and replace them on the two services and the jobs, and nothing else.
+
+resource "google_service_account" "build" {
+  account_id   = "pullwright-build"
+  display_name = "Pullwright: builds and deploys"
+}
+
+resource "google_artifact_registry_repository_iam_member" "build_pushes" {
+  repository = google_artifact_registry_repository.images.name
+  location   = var.region
+  role       = "roles/artifactregistry.writer"
+  member     = google_service_account.build.member
+}
+
+resource "google_cloud_run_v2_service_iam_member" "build_deploys" {
+  for_each = {
+    dispatcher = google_cloud_run_v2_service.dispatcher.name
+    runner     = google_cloud_run_v2_service.runner.name
+  }
+  name     = each.value
+  location = var.region
+  role     = "roles/run.developer"
+  member   = google_service_account.build.member
+}
+
+resource "google_cloud_run_v2_job_iam_member" "build_deploys" {
+  for_each = google_cloud_run_v2_job.runner
+  name     = each.value.name
+  location = var.region
+  role     = "roles/run.developer"
+  member   = google_service_account.build.member
+}
+
+# to look at an image before it is deployed, and at the operation that deploys it
+resource "google_project_iam_custom_role" "deployment_watcher" {
+  role_id     = "pullwrightDeploymentWatcher"
+  title       = "Pullwright: operations of deployments"
+  permissions = ["run.operations.get", "run.locations.list", "run.services.list", "run.jobs.list"]
+}
+
+resource "google_project_iam_member" "build_watches" {
+  project = var.project_id
+  role    = google_project_iam_custom_role.deployment_watcher.id
+  member  = google_service_account.build.member
+}
+
+resource "google_project_iam_member" "build_logs" {
+  project = var.project_id
+  role    = "roles/logging.logWriter"
+  member  = google_service_account.build.member
+}
+
+# a new revision runs as the service's identity, so whoever makes it has to be allowed to act as that
+resource "google_service_account_iam_member" "build_acts_as" {
+  for_each = {
+    dispatcher = google_service_account.dispatcher.name
+    runner     = google_service_account.runner.name
+  }
+  service_account_id = each.value
+  role               = "roles/iam.serviceAccountUser"
+  member             = google_service_account.build.member
+}

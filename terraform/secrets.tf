@@ -1,0 +1,57 @@
+# Places for secrets; the values never pass through Terraform or its state: gcloud secrets versions add NAME --data-file=-
+# Names as in infra/platform_secrets.py; a test compares the two.
+
+locals {
+  # true: the dispatcher may add and destroy versions too, because an admin can store them through POST /config
+  secrets = {
+    run-token-key           = false
+    github-app-id           = true
+    github-app-private-key  = true
+    github-webhook-secret   = true
+    anthropic-api-key       = false
+    anthropic-auth-token    = false
+    claude-code-oauth-token = false
+  }
+}
+
+resource "google_secret_manager_secret" "platform" {
+  for_each            = local.secrets
+  secret_id           = each.key
+  labels              = local.labels
+  version_destroy_ttl = "604800s" # a version destroyed by mistake can be brought back for a week
+
+  replication {
+    dynamic "auto" {
+      for_each = length(var.secret_locations) == 0 ? [1] : []
+      content {}
+    }
+    dynamic "user_managed" {
+      for_each = length(var.secret_locations) > 0 ? [1] : []
+      content {
+        dynamic "replicas" {
+          for_each = var.secret_locations
+          content {
+            location = replicas.value
+          }
+        }
+      }
+    }
+  }
+
+  depends_on = [google_project_service.needed]
+}
+
+resource "google_secret_manager_secret_iam_member" "dispatcher_reads" {
+  for_each  = google_secret_manager_secret.platform
+  secret_id = each.value.id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.dispatcher.member
+}
+
+# a rotation keeps two versions valid, so the versions have to be listed
+resource "google_secret_manager_secret_iam_member" "dispatcher_lists" {
+  for_each  = google_secret_manager_secret.platform
+  secret_id = each.value.id
+  role      = local.secrets[each.key] ? "roles/secretmanager.secretVersionManager" : "roles/secretmanager.viewer"
+  member    = google_service_account.dispatcher.member
+}
