@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from infra.core.egress import parse_allow_list
 from infra.core.errors import Invalid, Unavailable
+from infra.core.outlets import parse_outlets
 from infra.core.publish_policy import DEFAULT_BRANCH_TEMPLATE, CommitMode, PublishPolicy
 
 Url = Annotated[str, Meta(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")]
@@ -188,6 +189,18 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
     pr_assign_requester: Annotated[
         bool, Meta(description="The person who asked is assigned to the new pull request.")
     ] = False
+    model_outlets: Annotated[
+        str,
+        Meta(
+            description="Comma list of what the model's own servers may do for agents beyond answering: url_sources, web_fetch, web_search. Empty: nothing."
+        ),
+    ] = ""
+    record_cassettes: Annotated[
+        bool,
+        Meta(
+            description="Keep each run's conversation with the model, masked, so that pullwright replay can play it again without a model."
+        ),
+    ] = False
     rehearsal: Annotated[
         bool, Meta(description="Says in every pull request that the model was scripted; set by local mode.")
     ] = False
@@ -204,6 +217,7 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
                 "claude_cloud_run_url",
             )
         _ = self.publishing  # refuses what makes no branch name
+        parse_outlets(self.model_outlets.split(","))
 
     @property
     def allowed_domain_list(self) -> tuple[str, ...]:

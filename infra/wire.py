@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from infra.core.clock import Instant
-from infra.core.run import Checkpoint, Delivered, Limits, Phase, Reason, State, Usage
+from infra.core.run import Checkpoint, Delivered, Discrepancy, Limits, Phase, Reason, State, Usage
 from infra.core.timeline import EventType
 
 
@@ -54,7 +54,8 @@ class Assignment(Strict, frozen=True, kw_only=True):
 
     ``prompt`` is the finished text for the agent. ``git_url`` is the clean clone URL. ``author_name``/``author_email``: the
     bot's identity for the commit. ``closes``: issue number to close, 0 for none. ``allowed_domains``: what the agent may reach
-    outside, as ``infra/core/egress.py`` reads it. ``notices``: what people should know about the task, one line each.
+    outside, as ``infra/core/egress.py`` reads it. ``record``: whether the conversation with the model is kept as a
+    cassette. ``notices``: what people should know about the task, one line each.
     """
 
     run_id: str
@@ -76,6 +77,7 @@ class Assignment(Strict, frozen=True, kw_only=True):
     run_url: str
     rehearsal: bool
     allowed_domains: tuple[str, ...] = ()
+    record: bool = False
     notices: tuple[str, ...] = ()
     resume_from: ResumeFrom | None = None
 
@@ -188,12 +190,22 @@ class GitCredentials(Strict, frozen=True, kw_only=True):
 
 
 class ModelCredentials(Strict, frozen=True, kw_only=True):
-    """``headers`` are put on each request by the broker; ``base_url`` is the upstream without a trailing slash."""
+    """``headers`` are put on each request by the broker; ``base_url`` is the upstream without a trailing slash.
+
+    ``expires_at``: when to ask for new ones at the latest, 0 for never. ``outlets``: what the model's servers may do for the agent
+    beyond answering (``infra/core/outlets.py``). ``project`` and ``region`` belong to the mode ``vertex``;
+    ``surcharge_percent`` is what that region adds to list prices.
+    """
 
     mode: str
     base_url: str
     headers: dict[str, str]
     allowed_models: list[str]
+    outlets: tuple[str, ...] = ()
+    expires_at: int = 0
+    project: str = ""
+    region: str = ""
+    surcharge_percent: int = 0
 
 
 class WireEvent(Strict, frozen=True, kw_only=True):
@@ -227,6 +239,7 @@ class Settlement(Strict, frozen=True, kw_only=True):
     usage: Usage
     reason: Reason | None = None
     delivered: Delivered | None = None
+    discrepancy: Discrepancy | None = None
 
 
 class Settled(Strict, frozen=True, kw_only=True):

@@ -8,51 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
 
 from infra.core.clock import Clock, Instant
-from infra.core.errors import Forbidden, Invalid
+from infra.core.errors import Forbidden, Invalid, PullwrightError
 from infra.core.ids import Entropy, new_token
 from infra.core.run import Usage
 from infra.wire import ModelCredentials
+from runner.agents.port import Denial
 from runner.allowance import Allowance, Hold, estimate
-from runner.exchange import Entry, Exchange
+from runner.exchange import Entry, Exchange, with_surcharge
+from runner.ledger import usage_of
 from runner.loopback import Listener, listen
-from runner.model_protocol import (
-    MAX_BODY_BYTES,
-    ModelRequest,
-    error_body,
-    error_event,
-    headers_down,
-    headers_up,
-    read_request,
-)
+from runner.model_protocol import MAX_BODY_BYTES, ModelRequest, error_body, error_event, headers_down, read_request
+from runner.model_server import ModelServer, Renew
+from runner.outlets import Outlet
+from runner.recorder import Ended, Recorder
 
 _MESSAGES = "/v1/messages"
 _COUNT_TOKENS = "/v1/messages/count_tokens"
 _HELLO = "/api/hello"
 
-# Silence in a stream is the agent's to judge (its own watchdog is at 300 s); ours only frees a dead connection.
-_TIMEOUT = httpx.Timeout(connect=20, read=900, write=120, pool=60)
-_LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30)
-
 BUDGET_STATUS = 402
 """Status of a refusal for lack of budget; the API itself uses it for billing errors, and the CLI does not repeat it."""
 
 _BUDGET_USED_UP = "The budget of this run is used up. Stop here; nothing more can be asked of the model."
-_SPEAKING_MODES = frozenset({"api_key", "oauth", "gateway"})
+_MOST_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +53,18 @@ class BudgetNotice:
     text: str
 
 
+async def _nobody(_: object) -> None:
+    return
+
+
 class Broker:
     """Serves one run while its context is open.
 
     ``url`` and ``token`` are what the agent is given, ``port`` and ``socket`` where it listens, ``ledger`` what was
     spent on (in the order in which answers ended), ``refused`` how often what was turned away.
+
+    ``notify`` is told when a share of the budget is gone; ``blocked`` gets a sentence for people when the agent asked for
+    what the run's policy does not allow, once for each; ``renew`` fetches credentials that last longer.
     """
 
     def __init__(
@@ -77,38 +74,33 @@ class Broker:
         budget_micros: int,
         clock: Clock,
         entropy: Entropy,
-        notify: Callable[[BudgetNotice], None] = lambda _: None,
+        notify: Callable[[BudgetNotice], Awaitable[None]] = _nobody,
+        blocked: Callable[[str], Awaitable[None]] = _nobody,
+        renew: Renew | None = None,
+        recorder: Recorder | None = None,
         socket: Path | None = None,
     ) -> None:
-        if credentials.mode not in _SPEAKING_MODES:
-            raise Invalid(
-                f"The model access mode {credentials.mode!r} is not supported by the broker.",
-                code="model_mode_unsupported",
-                hint=f"Use one of: {', '.join(sorted(_SPEAKING_MODES))}.",
-            )
         self.token = f"sk-run-{new_token(entropy)}"
         self.port = 0
         self.socket = socket
         self.refused: Counter[str] = Counter()
+        self._server = ModelServer(credentials, clock=clock, renew=renew)
         self._ledger: list[Entry] = []
-        self._credentials = credentials
         self._allowance = Allowance(budget_micros)
         self._warm: dict[str, int] = {}
+        self._asked = 0
+        self._recorder = recorder
         self._clock = clock
         self._notify = notify
+        self._blocked = blocked
+        self._told: set[str] = set()
         self._active_at = clock()
 
     def __repr__(self) -> str:
         return f"Broker(url={self.url!r})"
 
     async def __aenter__(self) -> Self:
-        base_url = self._credentials.base_url
-        self._client = httpx.AsyncClient(
-            timeout=_TIMEOUT,
-            limits=_LIMITS,
-            trust_env=not _is_loopback(base_url),  # a proxy may lead out, but never to this machine itself
-            verify=base_url.startswith("https:"),  # plain http has no certificates, and loading the list takes 50 ms
-        )
+        await self._server.open()
         self._listener: Listener = await listen(self, unix=self.socket)
         self.port = self._listener.port
         return self
@@ -117,11 +109,15 @@ class Broker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._listener.close()
-        await self._client.aclose()
+        await self._server.close()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def surcharge_percent(self) -> int:
+        return self._server.credentials.surcharge_percent
 
     @property
     def ledger(self) -> tuple[Entry, ...]:
@@ -139,17 +135,11 @@ class Broker:
 
     @property
     def usage(self) -> Usage:
-        """The sum of the ledger. A turn is an answer of the model."""
-        entries = [entry for entry in self._ledger if entry.counted != "none"]
-        return Usage(
-            turns=len(entries),
-            input_tokens=sum(entry.tokens.input for entry in entries),
-            output_tokens=sum(entry.tokens.output for entry in entries),
-            cache_read_tokens=sum(entry.tokens.cache_read for entry in entries),
-            cache_write_tokens=sum(entry.tokens.cache_write_5m + entry.tokens.cache_write_1h for entry in entries),
-            cost_micros=sum(entry.micros for entry in entries),
-            cost_basis="unknown" if any(entry.counted == "reserved" for entry in entries) else "metered",
-        )
+        return usage_of(self._ledger)
+
+    async def denied(self) -> Denial:
+        """Returns once it is certain that the model's server does not accept the credential."""
+        return await self._server.denied()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -173,34 +163,52 @@ class Broker:
         self.refused[kind] += 1
         await _answer(send, status, error_body(kind, message))
 
+    async def _tell_blocked(self, sentence: str) -> None:
+        if sentence not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(sentence)
+            await self._blocked(sentence)
+
     async def _messages(self, request: Request, send: Send) -> None:
+        credentials = self._server.credentials
         try:
             body = await _read_body(request)
-            asked = read_request(body, self._credentials.allowed_models)
+            asked = read_request(body, credentials.allowed_models, credentials.outlets)
         except ClientDisconnect:
             return
         except _BodyTooLarge:
             await self._refuse(send, 413, "request_too_large", "The request is over 32 MiB.")
+        except Outlet as error:
+            await self._tell_blocked(f"blocked: {error.message}")
+            await self._refuse(send, 400, "invalid_request_error", error.message)
         except Forbidden as error:
+            await self._tell_blocked(f"blocked: {error.message}")
             await self._refuse(send, 403, "permission_error", error.message)
         except Invalid as error:
             await self._refuse(send, 400, "invalid_request_error", error.message)
         else:
-            if request.url.path == _COUNT_TOKENS:  # free of charge
-                await self._forward(request, send, asked, None)
-                return
-            micros = estimate(
-                asked.model, asked.body, max_tokens=asked.max_tokens, warm_tokens=self._warm.get(asked.model, 0)
-            )
-            hold = self._allowance.reserve(micros)
-            if hold is None:
-                await self._refuse(send, BUDGET_STATUS, "billing_error", _BUDGET_USED_UP)
-            else:
-                await self._forward(request, send, asked, hold)
+            hold = None
+            if request.url.path != _COUNT_TOKENS:  # that is free of charge
+                hold = self._allowance.reserve(self._estimated(asked))
+                if hold is None:
+                    await self._refuse(send, BUDGET_STATUS, "billing_error", _BUDGET_USED_UP)
+                    return
+            await self._forward(request, send, asked, hold)
+
+    def _estimated(self, asked: ModelRequest) -> int:
+        micros = estimate(
+            asked.model, asked.body, max_tokens=asked.max_tokens, warm_tokens=self._warm.get(asked.model, 0)
+        )
+        return with_surcharge(micros, self._server.credentials.surcharge_percent)
 
     async def _forward(self, request: Request, send: Send, asked: ModelRequest, hold: Hold | None) -> None:
         """Sends the request on and streams the answer back, until it ends, the agent leaves or the budget does."""
-        exchange = Exchange(model=asked.model)
+        self._asked += 1
+        exchange = Exchange(
+            number=self._asked,
+            model=asked.model,
+            take=self._recorder.begin(request.url.path, asked.body) if self._recorder else None,
+            surcharge_percent=self._server.credentials.surcharge_percent,
+        )
         try:
             pump = asyncio.ensure_future(self._pump(request, send, asked, hold, exchange))
             gone = asyncio.ensure_future(_disconnected(request))
@@ -213,54 +221,43 @@ class Broker:
             if not pump.cancelled() and (error := pump.exception()) is not None:
                 raise error
         finally:
-            self._settle(hold, exchange)
+            await self._settle(hold, exchange)
 
     async def _pump(
         self, request: Request, send: Send, asked: ModelRequest, hold: Hold | None, exchange: Exchange
     ) -> None:
+        self._active_at = self._clock()
         try:
-            async with self._upstream(request, asked) as response:
-                exchange.answered(
-                    status=response.status_code,
-                    content_type=response.headers.get("content-type", ""),
-                    request_id=response.headers.get("request-id", ""),
-                )
+            async with self._server.ask(request.url.path, request.url.query, request.headers.raw, asked) as response:
+                exchange.answered(status=response.status_code, headers=response.headers.raw)
                 head = headers_down(response.headers.raw)
                 await send({"type": "http.response.start", "status": response.status_code, "headers": head})
                 async for chunk in response.aiter_bytes():
                     self._active_at = self._clock()
                     exchange.feed(chunk)
                     if hold is not None and not self._allowance.grow(hold, exchange.cost()[0]):
-                        self._settle(hold, exchange)
-                        goodbye = error_event("billing_error", _BUDGET_USED_UP)
-                        await send(_part(b"\n\n" + goodbye if exchange.inside_event else goodbye, more=False))
+                        await self._stop(send, hold, exchange)
                         return
                     await send(_part(chunk))
-                self._settle(hold, exchange)  # before the agent learns that it may ask again
+                exchange.end(Ended.WHOLE)
+                self._server.judge(exchange.status, exchange.words)
+                await self._settle(hold, exchange)  # before the agent learns that it may ask again
                 await send(_part(b"", more=False))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, PullwrightError) as error:
+            exchange.end(Ended.CUT if exchange.status else Ended.UNREACHABLE)
             if exchange.status:  # the stream broke: so does ours, by returning without its end
                 return
-            message = f"The model's server did not answer ({type(error).__name__})."
-            await _answer(send, 502, error_body("api_error", message))
+            why = error.message if isinstance(error, PullwrightError) else type(error).__name__
+            await _answer(send, 502, error_body("api_error", f"The model's server did not answer ({why})."))
 
-    @asynccontextmanager
-    async def _upstream(self, request: Request, asked: ModelRequest) -> AsyncIterator[httpx.Response]:
-        query = f"?{request.url.query}" if request.url.query else ""
-        outgoing = self._client.build_request(
-            "POST",
-            f"{self._credentials.base_url}{request.url.path}{query}",
-            headers=headers_up(request.headers.raw, self._credentials.headers),
-            content=asked.body,
-        )
-        self._active_at = self._clock()
-        response = await self._client.send(outgoing, stream=True)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+    async def _stop(self, send: Send, hold: Hold, exchange: Exchange) -> None:
+        """Ends an answer that the budget has no room for, in the stream's own way."""
+        exchange.end(Ended.STOPPED)
+        await self._settle(hold, exchange)
+        goodbye = error_event("billing_error", _BUDGET_USED_UP)
+        await send(_part(b"\n\n" + goodbye if exchange.inside_event else goodbye, more=False))
 
-    def _settle(self, hold: Hold | None, exchange: Exchange) -> None:
+    async def _settle(self, hold: Hold | None, exchange: Exchange) -> None:
         """Accounts for the exchange, once."""
         if hold is None or exchange.settled:
             return
@@ -272,7 +269,7 @@ class Broker:
             self._warm[exchange.model] = entry.tokens.prompt
         percent = self._allowance.notice()
         if percent is not None:
-            self._notify(BudgetNotice(percent=percent, text=budget_words(percent)))
+            await self._notify(BudgetNotice(percent=percent, text=budget_words(percent)))
 
 
 def budget_words(percent: int) -> str:
@@ -311,10 +308,3 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send(_part(body, more=False))
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"

@@ -24,12 +24,13 @@ from infra.core.run import Checkpoint, Delivered, Ended, Fenced, Held, Phase, Re
 from infra.core.secret_scan import Scanner
 from infra.core.timeline import EventType
 from infra.core.words import PullFacts, commit_message, pull_body, pull_title
-from infra.wire import Assignment, Claimed, ClaimRequest, GitCredentials, ProcessIssue, Settlement
+from infra.wire import Assignment, Claimed, ClaimRequest, GitCredentials, ModelCredentials, ProcessIssue, Settlement
 from runner.agents.port import Inbox, Job, Result
 from runner.broker import Broker
 from runner.clone import clone, fetch_base
 from runner.collect import Identity, collect, commit, read_changes
 from runner.ending import CANCELLED, Ending, Unfinished, agent_failed, failed, out_of_time, unforeseen
+from runner.evidence import Evidence
 from runner.gateway import Gateway
 from runner.git import Remote, parse_remote
 from runner.inspection import PATCH, Inspector
@@ -82,6 +83,7 @@ class Attempt:
     gateway: Gateway
     tools: Tools
     _broker: Broker | None = None
+    _evidence: Evidence | None = None
     _lease: Lease = field(init=False)
     _stream: Stream = field(init=False)
     _inspector: Inspector = field(init=False)
@@ -145,6 +147,7 @@ class Attempt:
             await self._stream.emit(
                 EventType.ERROR, {"message": reason.message, "code": reason.code, "hint": reason.hint}
             )
+        await self._keep_evidence()
         await self._stream.emit(EventType.MARKER, {"name": "finished", "state": settlement.state})
         try:
             await self._deliver_rest()
@@ -154,6 +157,10 @@ class Attempt:
         return Ending(
             run_id=self.run_id, state=settled.state, message=settlement.reason.message if settlement.reason else ""
         )
+
+    async def _keep_evidence(self) -> None:
+        if self._evidence is not None:
+            await self._evidence.keep()
 
     async def _deliver_rest(self) -> None:
         """The last events. A batch that is refused must not keep the run from ending."""
@@ -234,15 +241,25 @@ class Attempt:
     async def _agent(self, place: Workspace) -> Result:
         """Runs the agent to its end. Raises ``Unfinished`` when it could not do its work."""
         await self._enter(Phase.WORKING, f"Claude Code with {self.assignment.model}")
-        credentials = await self.gateway.model_credentials(self.claimed.fence)
-        for value in credentials.headers.values():
-            self._hide(value.removeprefix("Bearer "))
+        credentials = await self._model_credentials()
         inbox = Inbox()
+        recording = self.tools.recording(self.assignment, credentials, self._stream.redactor, place)
         async with AsyncExitStack() as services:
             broker = await services.enter_async_context(
-                self.tools.broker(credentials, self.assignment.limits, inbox, place)
+                self.tools.broker(
+                    credentials,
+                    self.assignment.limits,
+                    inbox=inbox,
+                    stream=self._stream,
+                    place=place,
+                    renew=self._model_credentials,
+                    recorder=recording.recorder if recording else None,
+                )
             )
             self._broker = broker
+            self._evidence = Evidence(
+                claimed=self.claimed, gateway=self.gateway, stream=self._stream, broker=broker, recording=recording
+            )
             doors = [Door(port=broker.port, socket=broker.socket)]
             environment: dict[str, str] = {}
             if allowed := parse_allow_list(self.assignment.allowed_domains):
@@ -265,13 +282,17 @@ class Attempt:
                 inbox=inbox,
             )
             result = await self.tools.agent.run(job, self._stream.emit)
+        await self._evidence.compare(result.reported)
         if result.failure is None:
             return result
+        self._evidence.outcome = result.failure
         raise agent_failed(result, self._redacted)
 
     async def _save(self, place: Workspace, result: Result) -> Saved:
         """The agent's files as a commit, kept outside this machine before anything is published."""
         changes = await collect(self.tools.git, place, base_sha=self.assignment.base_sha)
+        if self._evidence is not None:
+            self._evidence.collected(changes)
         if changes is None:
             message = "The agent changed nothing."
             raise Unfinished(
@@ -293,6 +314,7 @@ class Attempt:
         summary = self._redacted(result.summary)
         content = await asyncio.to_thread(file.read_bytes)
         await self.gateway.send_artifact(SAVED_WORK, self.claimed.fence, content)
+        await self._keep_evidence()
         self._lease.checkpoint = Checkpoint(
             phase=Phase.PUBLISHING,
             base_sha=self.assignment.base_sha,
@@ -369,6 +391,13 @@ class Attempt:
         self._hide(credentials.token)
         return credentials
 
+    async def _model_credentials(self) -> ModelCredentials:
+        credentials = await self.gateway.model_credentials(self.claimed.fence)
+        for name in ("authorization", "x-api-key"):
+            if value := credentials.headers.get(name, ""):
+                self._hide(value.removeprefix("Bearer "))
+        return credentials
+
     async def _source(self) -> Remote:
         return parse_remote(self.assignment.git_url, (await self._credentials("clone")).token)
 
@@ -378,7 +407,14 @@ class Attempt:
         await self._lease.beat()
 
     def _settlement(self, state: State, reason: Reason | None, delivered: Delivered | None = None) -> Settlement:
-        return Settlement(fence=self.claimed.fence, state=state, usage=self.spent, reason=reason, delivered=delivered)
+        return Settlement(
+            fence=self.claimed.fence,
+            state=state,
+            usage=self.spent,
+            reason=reason,
+            delivered=delivered,
+            discrepancy=self._evidence.discrepancy if self._evidence else None,
+        )
 
     def _redacted(self, text: str) -> str:
         return self._stream.redactor.text(text)

@@ -26,12 +26,17 @@ class _CacheCreation(msgspec.Struct, frozen=True):
     ephemeral_1h_input_tokens: int = 0
 
 
+class _ServerTools(msgspec.Struct, frozen=True):
+    web_search_requests: int | None = None
+
+
 class _Usage(msgspec.Struct, frozen=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     cache_creation: _CacheCreation | None = None
+    server_tool_use: _ServerTools | None = None
 
 
 class _Message(msgspec.Struct, frozen=True):
@@ -82,6 +87,9 @@ def _merge(before: Tokens, usage: _Usage) -> Tokens:
         else max(usage.cache_read_input_tokens, 0),
         cache_write_5m=max(five_minutes, 0),
         cache_write_1h=max(one_hour, 0),
+        web_searches=max(
+            (usage.server_tool_use and usage.server_tool_use.web_search_requests) or 0, before.web_searches
+        ),
     )
 
 

@@ -1,19 +1,22 @@
 """What may go to the model and what comes back, as plain values: requests checked, headers chosen, errors worded. Pure.
 
-The sender is the agent, so every byte is hostile: the body is rebuilt from its parsed top level (a key that occurs twice
+The sender is the agent, so every byte is hostile: the body is written anew from what was read (a key that occurs twice
 cannot mean one thing here and another upstream), and features that would make the model's own servers fetch from the
 network, or bill at another rate, are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from infra.core.errors import Forbidden, Invalid
 from infra.core.price import canonical_model
+from runner.outlets import check_outlets
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """The API's own limit. https://platform.claude.com/docs/en/api/overview#request-size-limits"""
@@ -48,11 +51,6 @@ _REFUSED_FIELDS = {
     "speed": "faster answers are billed at another rate",
     "inference_geo": "regional answers are billed at another rate",
 }
-_SERVER_TOOLS = ("web_search", "web_fetch", "code_execution", "mcp_toolset")
-
-
-class _Tool(msgspec.Struct, frozen=True):
-    type: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,31 +59,63 @@ class ModelRequest:
 
     model: str
     max_tokens: int
+    streamed: bool
     body: bytes
 
 
-def read_request(body: bytes, allowed_models: Iterable[str]) -> ModelRequest:
-    """Raises ``Invalid`` for what the API would not understand or must not do, ``Forbidden`` for a model not allowed.
+def read_request(
+    body: bytes, allowed_models: Iterable[str], allowed_outlets: Collection[str] = frozenset()
+) -> ModelRequest:
+    """Raises ``Invalid`` for what the API would not understand or must not do, ``Outlet`` for what would make its servers
+    reach out without being allowed to, ``Forbidden`` for a model not allowed.
 
     An empty list of allowed models allows every model.
     """
-    try:
-        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        model = msgspec.json.decode(fields["model"], type=str)
-        max_tokens = msgspec.json.decode(fields.get("max_tokens", b"0"), type=int)
-        tools = msgspec.json.decode(fields.get("tools", b"null"), type=list[_Tool] | None)
-    except KeyError:
-        raise Invalid("The request names no model.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Invalid("The request is not a JSON object of the Messages API.") from None
+    fields, encode = _decoded(body)
+    model, max_tokens, streamed = fields.get("model"), fields.get("max_tokens", 0), fields.get("stream", False)
+    if not isinstance(model, str) or not isinstance(max_tokens, int) or not isinstance(streamed, bool):
+        raise Invalid("The request names no model, or its limits are not numbers.")
     for name, reason in _REFUSED_FIELDS.items():
-        if bytes(fields.get(name, b"null")) not in (b"null", b"[]"):
+        if fields.get(name) not in (None, []):
             raise Invalid(f"{name} is not available in this run: {reason}.")
-    for tool in tools or ():
-        if tool.type is not None and tool.type.startswith(_SERVER_TOOLS):
-            raise Invalid(f"The server tool {tool.type} is not available in this run: it would reach past the sandbox.")
+    check_outlets(fields, allowed_outlets)
     _check_model(model, allowed_models)
-    return ModelRequest(model=model, max_tokens=max_tokens, body=msgspec.json.encode(fields))
+    return ModelRequest(model=model, max_tokens=max_tokens, streamed=streamed, body=encode(fields))
+
+
+def _decoded(body: bytes) -> tuple[dict[str, Any], Callable[[Any], bytes]]:
+    """The request as data, and how to write it again: a key that occurs twice anywhere must not mean one thing here and another
+    upstream. Half of a character, which JSON can carry and Claude Code sends when it shortens a text, needs the slower way."""
+    try:
+        fields, encode = msgspec.json.decode(body), _encoded
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        fields, encode = _slowly_decoded(body), _slowly_encoded
+    if not isinstance(fields, dict):
+        raise _not_messages()
+    return fields, encode
+
+
+def _encoded(value: Any) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def _slowly_encoded(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False).encode()
+
+
+def _slowly_decoded(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise _not_messages() from None
+
+
+def _refuse_constant(_: str) -> Any:
+    raise ValueError
+
+
+def _not_messages() -> Invalid:
+    return Invalid("The request is not a JSON object of the Messages API.")
 
 
 def _check_model(model: str, allowed_models: Iterable[str]) -> None:

@@ -23,11 +23,16 @@ from infra.settings import RunnerSettings, required
 from infra.system_clock import system_clock
 from infra.wire import Assignment, Claimed, GitCredentials, ModelCredentials
 from runner.agents.port import Agent, Inbox
+from runner.asked import Reader, asked_places
 from runner.box_layout import own_python
-from runner.broker import Broker
+from runner.broker import Broker, BudgetNotice
+from runner.cassette import header_of
 from runner.egress import Egress, EgressLimits
+from runner.evidence import Recording
 from runner.gateway import Gateway
 from runner.git import Git, check_git
+from runner.model_server import Renew
+from runner.recorder import Recorder
 from runner.sandbox import Sandbox, end_strays
 from runner.sandboxes import choose_sandbox
 from runner.stream import Stream
@@ -68,15 +73,53 @@ class Tools:
             clock=self.clock,
         )
 
-    def broker(self, credentials: ModelCredentials, limits: Limits, inbox: Inbox, place: Workspace) -> Broker:
+    def broker(
+        self,
+        credentials: ModelCredentials,
+        limits: Limits,
+        *,
+        inbox: Inbox,
+        stream: Stream,
+        place: Workspace,
+        renew: Renew | None = None,
+        recorder: Recorder | None = None,
+    ) -> Broker:
+
+        async def notify(notice: BudgetNotice) -> None:
+            inbox.put(notice.text)
+            await stream.emit(EventType.INFO, {"message": notice.text, "code": "budget_notice"})
+
+        async def blocked(sentence: str) -> None:
+            await stream.emit(EventType.INFO, {"message": sentence, "code": "blocked_model_use"})
+
         return Broker(
             credentials=credentials,
             budget_micros=limits.budget_micros,
             clock=self.clock,
             entropy=self.entropy,
-            notify=lambda notice: inbox.put(notice.text),
+            notify=notify,
+            blocked=blocked,
+            renew=renew,
+            recorder=recorder,
             socket=place.root / "broker.sock",
         )
+
+    def recording(
+        self, assignment: Assignment, credentials: ModelCredentials, redactor: Redactor, place: Workspace
+    ) -> Recording | None:
+        """None unless the assignment wants one."""
+        if not assignment.record:
+            return None
+        header = header_of(
+            assignment,
+            redactor=redactor,
+            allowed_models=credentials.allowed_models,
+            surcharge_percent=credentials.surcharge_percent,
+            agent=agent_version(),
+            at=self.clock(),
+            places=place.names,
+        )
+        return Recording(recorder=Recorder(Reader(asked_places(place.names)), self.clock), header=header)
 
     def egress(self, allowed: AllowList, limits: Limits, stream: Stream, place: Workspace) -> Egress:
 
@@ -168,6 +211,11 @@ async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_
         clock=clock,
         entropy=os.urandom,
     )
+
+
+def agent_version() -> str:
+    """The program that speaks to the model."""
+    return f"claude-agent-sdk {version('claude-agent-sdk')}"
 
 
 def _agent_path(path: str) -> str:

@@ -41,6 +41,11 @@ class Workspace:
     tmp: Path
     out: Path
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The folders whose paths an agent sees, by what they are."""
+        return {"tree": str(self.tree), "home": str(self.home), "tmp": str(self.tmp)}
+
 
 def _ignore(_leftovers: tuple[Leftover, ...]) -> None:
     return

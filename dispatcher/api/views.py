@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra.core.clock import Instant, iso
-from infra.core.run import Run, State
+from infra.core.run import Discrepancy, Run, State
 from infra.core.timeline import Event
 from infra.records.commands import CommandRecord
 
@@ -90,6 +90,17 @@ def _metrics(run: Run) -> dict[str, Any]:
         },
         "cost_usd": usage.cost_micros / 1_000_000,
         "cost_basis": usage.cost_basis,
+        "discrepancy": _discrepancy(run.discrepancy),
+    }
+
+
+def _discrepancy(found: Discrepancy | None) -> dict[str, Any] | None:
+    """Our figures minus the agent's own; None when both agree."""
+    if found is None:
+        return None
+    return {
+        "cost_usd": found.cost_micros / 1_000_000,
+        "tokens": {"input": found.input_tokens, "output": found.output_tokens, "cache": found.cache_tokens},
     }
 
 

@@ -21,8 +21,13 @@ from infra.wire import EventBatch, Ingested, StoredArtifact
 MAX_BATCH_BYTES = MIB
 """A batch becomes one stored chunk, so it must fit a document."""
 
-_ARTIFACT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(log|txt|json|diff|patch|md|bundle)")
-_CONTENT_TYPES = {"json": "application/json", "bundle": "application/octet-stream"}
+_ARTIFACT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(log|txt|json|jsonl|jsonl\.gz|diff|patch|md|bundle)")
+_CONTENT_TYPES = {
+    "json": "application/json",
+    "jsonl": "application/jsonl",
+    "bundle": "application/octet-stream",
+    "gz": "application/gzip",
+}
 
 
 async def ingest_events(call: Call) -> Response:
@@ -83,7 +88,7 @@ def artifact_name(text: str) -> str:
         raise Invalid(
             "That is not an artifact name.",
             code="invalid_artifact_name",
-            hint="A plain name ending in .log .txt .json .diff .patch .md or .bundle.",
+            hint="A plain name ending in .log .txt .json .jsonl .jsonl.gz .diff .patch .md or .bundle.",
         )
     return text
 

@@ -103,6 +103,7 @@ async def _assignment(run: Run, services: Services) -> Assignment:
         rehearsal=settings.rehearsal,
         notices=(notice(run.removed),) if run.removed else (),
         allowed_domains=settings.allowed_domain_list,
+        record=settings.record_cassettes,
     )
 
 
@@ -147,7 +148,15 @@ async def settle(call: Call) -> Response:
 
     def end(current: Run) -> Run:
         rules.check_fence(current, report.fence)
-        return rules.settle(current, state, now=now, reason=reason, delivered=delivered, usage=report.usage)
+        return rules.settle(
+            current,
+            state,
+            now=now,
+            reason=reason,
+            delivered=delivered,
+            usage=report.usage,
+            discrepancy=report.discrepancy,
+        )
 
     run = await services.runs.change(run_id, end)
     services.bell.ring(run_id)

@@ -16,13 +16,15 @@ PRICES_AS_OF = "2026-10-24"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """What one answer used, in the API's own words. ``cache_write_5m``/``_1h``: written to the five-minute/one-hour cache."""
+    """What one answer used, in the API's own words. ``cache_write_5m``/``_1h``: written to the five-minute/one-hour cache;
+    ``web_searches``: made by the model's servers, billed for each."""
 
     input: int = 0
     output: int = 0
     cache_read: int = 0
     cache_write_5m: int = 0
     cache_write_1h: int = 0
+    web_searches: int = 0
 
     @property
     def prompt(self) -> int:
@@ -115,6 +117,9 @@ ALIASES: Mapping[str, str] = {
 }
 """What Claude Code 2.1.329 understands by its short names, and the undated forms of the first models of a generation."""
 
+WEB_SEARCH_MICROS = 10_000
+"""Ten dollars for a thousand searches, whatever the model."""
+
 UNKNOWN = _FABLE_5
 """A model that is not listed counts as the dearest one still sold, so that a budget errs on the safe side."""
 
@@ -141,4 +146,4 @@ def price_of(model: str) -> tuple[Price, str]:
 def cost_micros(model: str, tokens: Tokens) -> tuple[int, str]:
     """What one request costs, in millionths of a dollar, rounded up once; and the basis of the price."""
     price, basis = price_of(model)
-    return price.rates_for(tokens.prompt).of(tokens), basis
+    return price.rates_for(tokens.prompt).of(tokens) + tokens.web_searches * WEB_SEARCH_MICROS, basis

@@ -130,6 +130,16 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Discrepancy:
+    """The broker's figures minus the agent's own, where they do not agree. ``cost_micros``: millionths of a US dollar."""
+
+    cost_micros: int
+    input_tokens: int
+    output_tokens: int
+    cache_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """What the next attempt need not do again. ``result`` names the artifact with the agent's saved work (a git bundle)."""
 
@@ -173,6 +183,7 @@ class Run:
     ``removed`` is what was hidden in the task's text and taken out of it; None until somebody has looked, and until then
     ``title`` and ``task`` are as strangers wrote them. ``pull``: the open pull request that the run adds
     commits to, 0 for a pull request of its own; ``branch_name``: where its commits go, empty for ``claude/ID``.
+    ``discrepancy``: how the agent's own account of what it used differs from ours, None when it does not.
     """
 
     id: RunId
@@ -208,6 +219,7 @@ class Run:
     removed: tuple[Removal, ...] | None = None
     pull: int = 0
     branch_name: str = ""
+    discrepancy: Discrepancy | None = None
 
     @property
     def ended(self) -> bool:
@@ -359,6 +371,7 @@ def settle(
     reason: Reason | None = None,
     delivered: Delivered | None = None,
     usage: Usage | None = None,
+    discrepancy: Discrepancy | None = None,
 ) -> Run:
     """The end, once. ``usage`` is what the last attempt used; without it the last heartbeat's figure counts."""
     return replace(
@@ -367,6 +380,7 @@ def settle(
         delivered=delivered or run.delivered,
         usage=run.usage.plus(usage or run.spent),
         spent=Usage(),
+        discrepancy=discrepancy or run.discrepancy,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from infra.core.clock import Clock
 from infra.core.run import Usage
 from infra.core.timeline import EventType
-from runner.agents.port import Failure, Job, Result, Sink
+from runner.agents.port import Denial, Failure, Job, Result, Sink
 from runner.agents.tool_policy import Deny, decide_tool
 from runner.shielded import to_the_end
 
@@ -61,14 +61,21 @@ class Session:
         client = ClaudeSDKClient(replace(self._options, hooks=hooks, stderr=self._note_stderr))
         conversation = asyncio.ensure_future(self._converse(client))
         silence = asyncio.ensure_future(self._silence())
+        denial = asyncio.ensure_future(self._job.model_access.denied())
         try:
             await asyncio.wait(
-                {conversation, silence}, timeout=self._job.limits.wall_seconds, return_when=asyncio.FIRST_COMPLETED
+                {conversation, silence, denial},
+                timeout=self._job.limits.wall_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
             )
-            finished, idle = conversation.done(), silence.done()
+            finished, idle, denied = conversation.done(), silence.done(), denial.done()
         finally:
+            denial.cancel()
             await to_the_end(self._end(client, conversation, silence))
-        result = conversation.result() if finished else self._out_of_time(Failure.IDLE if idle else Failure.TIME)
+        if denied:  # what the agent has to say about it is the same in other words
+            result = self._denied(denial.result())
+        else:
+            result = conversation.result() if finished else self._out_of_time(Failure.IDLE if idle else Failure.TIME)
         await self._tell_usage()
         return result
 
@@ -204,6 +211,9 @@ class Session:
         return self._failed(
             Failure.AGENT, f"Claude Code broke off: {why}.{said}", "Run again; if it happens twice, report it."
         )
+
+    def _denied(self, denial: Denial) -> Result:
+        return replace(self._failed(Failure.MODEL, denial.message, denial.hint), model_status=denial.status)
 
     def _out_of_time(self, failure: Failure) -> Result:
         limits = self._job.limits

@@ -18,6 +18,15 @@ Sink = Callable[[EventType, Mapping[str, Any]], Awaitable[None]]
 """Takes an event with the data that ``infra/core/timeline.py`` names for its type. Called one at a time."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """The model's server refuses this installation's credential; trying again would not help. ``status``: its HTTP status."""
+
+    message: str
+    hint: str
+    status: int
+
+
 class ModelAccess(Protocol):
     """The agent's way to the model, and what is known about it; a ``runner.broker.Broker`` is one."""
 
@@ -40,6 +49,10 @@ class ModelAccess(Protocol):
     @property
     def active_at(self) -> Instant:
         """When the model was last asked or last said something."""
+        ...
+
+    async def denied(self) -> Denial:
+        """Returns once it is certain that the model's server does not accept the credential."""
         ...
 
 

@@ -36,7 +36,11 @@ def credentials(upstream_url: str, *models: str, mode: str = "api_key", **header
     return ModelCredentials(mode=mode, base_url=upstream_url, headers=named, allowed_models=list(models))
 
 
-def broker_for(upstream_url: str, *models: str, budget: int = 10 * DOLLAR, notify=lambda _: None, **more) -> Broker:
+def broker_for(upstream_url: str, *models: str, budget: int = 10 * DOLLAR, notices=None, **more) -> Broker:
+    async def notify(notice: BudgetNotice) -> None:
+        if notices is not None:
+            notices.append(notice)
+
     return Broker(
         credentials=more.pop("credentials", None) or credentials(upstream_url, *models),
         budget_micros=budget,
@@ -352,7 +356,7 @@ async def test_an_answer_that_tells_nothing_is_charged_as_reserved(upstream, bro
 
 async def test_a_used_up_budget_refuses_before_anything_is_sent(upstream):
     notices: list[BudgetNotice] = []
-    async with broker_for(upstream.url, budget=30 * COST, notify=notices.append) as broker, agent_of(broker) as client:
+    async with broker_for(upstream.url, budget=30 * COST, notices=notices) as broker, agent_of(broker) as client:
         statuses = [(await client.post("/v1/messages", json=body(max_tokens=20))).status_code for _ in range(40)]
     paid = statuses.count(200)
     assert 25 <= paid <= 30

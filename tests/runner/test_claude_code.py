@@ -487,6 +487,9 @@ class BusyModel:
     def active_at(self) -> Instant:
         return clock()
 
+    async def denied(self):
+        await asyncio.Event().wait()
+
 
 async def test_an_agent_that_waits_for_a_speaking_model_is_not_silent(rig, tmp_path):
     program = fake_cli(tmp_path, "started(); time.sleep(2); out(**RESULT)")
