@@ -48,6 +48,18 @@ def up(
     raise typer.Exit(_run(_up(data.resolve(), port, _given())))
 
 
+@app.command()
+def replay(
+    run: Annotated[str, typer.Argument(help="The recorded run.")],
+    data: Annotated[Path, typer.Option(help="Where state is kept.")] = Path(".data"),
+    real_time: Annotated[bool, typer.Option("--real-time", help="Answers come as slowly as they came then.")] = False,
+) -> None:
+    """Run a recorded run again without a model; says whether the files and the ledger come out the same."""
+    from infra.local.replay import replay as replay_run
+
+    raise typer.Exit(_run(replay_run(_console, data.resolve(), run, _given(), real_time=real_time)))
+
+
 @keys.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="What the key is for; shown in records.")],

@@ -9,11 +9,18 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from infra.core.errors import Unavailable
+
+READY_SECONDS = 30.0
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""What child programs take over from the shell besides their settings."""
 
 STOP_SECONDS = 12.0
 """As on Cloud Run: SIGTERM, ten seconds, SIGKILL (and a little)."""
@@ -90,6 +97,24 @@ def died(child: Child) -> Unavailable:
     return Unavailable(
         f"{child.name} stopped while starting. The end of its log:\n{child.tail()}",
         code="child_died",
+        hint=f"The whole log: {child.log}",
+    )
+
+
+async def answers(child: Child, url: str) -> None:
+    """Returns once ``url`` answers. Raises ``Unavailable`` with the end of the child's log when it dies or stays silent."""
+    deadline = time.monotonic() + READY_SECONDS
+    async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
+        while time.monotonic() < deadline:
+            if not child.running:
+                raise died(child)
+            with contextlib.suppress(httpx.TransportError):
+                if (await http.get(url)).status_code < 500:
+                    return
+            await asyncio.sleep(0.03)
+    raise Unavailable(
+        f"{child.name} did not answer {url} within {READY_SECONDS:.0f} seconds.\n{child.tail()}",
+        code="child_silent",
         hint=f"The whole log: {child.log}",
     )
 

@@ -17,7 +17,6 @@ import importlib.util
 import os
 import secrets
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,23 +26,21 @@ from typing import Self
 import httpx
 
 from infra.core.access import Permission, new_api_key
-from infra.core.errors import PullwrightError, Unavailable
+from infra.core.errors import PullwrightError
 from infra.core.queue import RetryPolicy
 from infra.local import identity
 from infra.local.bootstrap import World, prepare_world
 from infra.local.documents import SqliteDocuments
-from infra.local.processes import Child, died, free_port, port_is_free
+from infra.local.processes import INHERITED, Child, answers, free_port, port_is_free
 from infra.local.queue import QueuePump
+from infra.local.running import forget_forge, note_forge
 from infra.local.secrets import FileSecrets
 from infra.platform_secrets import INTERNAL_KEY, RUN_TOKEN_KEY
 from infra.records.keys import ApiKeys
 from infra.settings import DispatcherSettings, RunnerSettings, names
 from infra.system_clock import system_clock
 
-READY_SECONDS = 30.0
 SWEEP_SECONDS = 2.0
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""What child programs take over from the shell besides their settings."""
 
 
 @dataclass(slots=True)
@@ -108,7 +105,9 @@ class Stack:
             ("dispatcher", f"{self.url}/health"),
             ("runner", f"http://127.0.0.1:{runner_port}/health"),
         ]
-        await asyncio.gather(*(self._ready(name, url) for name, url in probes))
+        await asyncio.gather(*(answers(self._children[name], url) for name, url in probes))
+        if self.world.forge_url:
+            note_forge(self.data, self.world.forge_url)
         self.sandbox = await _sandbox_words(f"http://127.0.0.1:{runner_port}/status")
         self._tasks.append(asyncio.create_task(self._watch(), name="watch"))
 
@@ -116,7 +115,7 @@ class Stack:
         assert self.world is not None
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         runner_url = f"http://127.0.0.1:{runner_port}"
-        local = {"LEASE_SECONDS": "15", "HEARTBEAT_SECONDS": "2"}
+        local = {"LEASE_SECONDS": "15", "HEARTBEAT_SECONDS": "2", "RECORD_CASSETTES": "true"}
         dispatcher = {
             **inherited,
             **local,
@@ -168,23 +167,6 @@ class Stack:
         finally:
             await store.close()
 
-    async def _ready(self, name: str, url: str) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        child = self._children[name]
-        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
-            while time.monotonic() < deadline:
-                if not child.running:
-                    raise died(child)
-                with contextlib.suppress(httpx.TransportError):
-                    if (await http.get(url)).status_code < 500:
-                        return
-                await asyncio.sleep(0.03)
-        raise Unavailable(
-            f"{name} did not answer {url} within {READY_SECONDS:.0f} seconds.\n{child.tail()}",
-            code="child_silent",
-            hint=f"The whole log: {child.log}",
-        )
-
     async def _pump(self, key: bytes) -> None:
         def sign(audience: str) -> str:
             return identity.issue(key, audience=audience, now=system_clock())
@@ -220,6 +202,7 @@ class Stack:
     async def stop(self) -> None:
         """Everything is gone when this returns."""
         self._stop.set()
+        forget_forge(self.data)
         for task in self._tasks:
             if task.get_name() == "watch":
                 task.cancel()

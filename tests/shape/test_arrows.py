@@ -75,6 +75,7 @@ def test_adapters_do_not_import_each_other():
     roots = (
         "infra.local.cli",
         "infra.local.stack",
+        "infra.local.replay",
         "infra.local.demo",
         "infra.local.bootstrap",
         "infra.local.terminal_view",
@@ -107,9 +108,11 @@ SETTINGS_READERS = {"infra.settings", "infra.local.cli"}
 # programs that start others pass PATH, proxies and the like on to them; what they *decide* comes from settings
 PASSING_ON = {
     "infra.local.stack",
+    "infra.local.replay",
     "infra.local.forge.world",
     "runner.wiring",
     "runner.service",
+    "runner.replay",
     "runner.job",
     "runner.cli",
 }
