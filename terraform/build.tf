@@ -12,6 +12,35 @@ resource "google_artifact_registry_repository_iam_member" "build_pushes" {
   member     = google_service_account.build.member
 }
 
+# what gcloud builds submit uploads
+resource "google_storage_bucket" "source" {
+  #checkov:skip=CKV_GCP_62:Uploads are read by one build and gone after a week.
+  #checkov:skip=CKV_GCP_78:Every upload has a name of its own.
+  name                        = "${var.project_id}-pullwright-source"
+  location                    = var.region
+  labels                      = local.labels
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = true
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age = 7
+    }
+  }
+
+  depends_on = [google_project_service.needed]
+}
+
+resource "google_storage_bucket_iam_member" "build_reads_source" {
+  bucket = google_storage_bucket.source.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.build.member
+}
+
 resource "google_cloud_run_v2_service_iam_member" "build_deploys" {
   for_each = {
     dispatcher = google_cloud_run_v2_service.dispatcher.name
@@ -59,4 +88,12 @@ resource "google_service_account_iam_member" "build_acts_as" {
   service_account_id = each.value
   role               = "roles/iam.serviceAccountUser"
   member             = google_service_account.build.member
+}
+
+# the smoke test asks the runner for its health
+resource "google_cloud_run_v2_service_iam_member" "build_smoke_tests" {
+  name     = google_cloud_run_v2_service.runner.name
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = google_service_account.build.member
 }

@@ -17,7 +17,7 @@ output "webhook_url" {
 
 output "build_and_deploy" {
   description = "Builds both images and deploys them."
-  value       = "gcloud builds submit --project ${var.project_id} --region ${var.region} --service-account ${google_service_account.build.id} --default-buckets-behavior regional-user-owned-bucket --substitutions _REGION=${var.region},_ENVIRONMENT=${var.environment} --config cloudbuild.yaml ."
+  value       = "gcloud builds submit --project ${var.project_id} --region ${var.region} --gcs-source-staging-dir gs://${google_storage_bucket.source.name}/source --substitutions _REGION=${var.region},_ENVIRONMENT=${var.environment} --config cloudbuild.yaml ."
 }
 
 output "store_secrets" {

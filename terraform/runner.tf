@@ -8,7 +8,7 @@ locals {
   runner_jobs = merge([
     for image_name, image in merge({ "" = var.images.runner }, var.runner_images) : {
       for class_name, class in var.resource_classes :
-      trim("${class_name}-${image_name}", "-") => merge(class, { image = image })
+      trim("${class_name}-${image_name}", "-") => merge(class, { image = image, label = image_name == "" ? "standard" : image_name })
     }
   ]...)
 
@@ -101,7 +101,7 @@ resource "google_cloud_run_v2_job" "runner" {
   for_each            = local.runner_jobs
   name                = "${local.runner}-${each.key}"
   location            = var.region
-  labels              = local.runner_labels
+  labels              = merge(local.runner_labels, { image = each.value.label }) # .ci/traffic renews those with the standard one
   deletion_protection = var.deletion_protection
 
   template {
