@@ -42,10 +42,18 @@ resource "google_cloud_run_v2_service" "dispatcher" {
 
       dynamic "env" {
         for_each = merge(var.settings, {
-          ENVIRONMENT          = var.environment
-          PLATFORM             = "google"
-          PUBLIC_URL           = local.dispatcher_url
-          CLAUDE_CLOUD_RUN_URL = local.runner_url
+          ENVIRONMENT             = var.environment
+          PLATFORM                = "google"
+          GOOGLE_CLOUD_PROJECT    = var.project_id
+          GOOGLE_CLOUD_REGION     = var.region
+          PUBLIC_URL              = local.dispatcher_url
+          CLAUDE_CLOUD_RUN_URL    = local.runner_url
+          RUNNER_AUDIENCE         = local.runner_url
+          INVOKER_SERVICE_ACCOUNT = google_service_account.caller.email
+          FIRESTORE_DATABASE      = google_firestore_database.this.name
+          ARTIFACT_BUCKET         = google_storage_bucket.artifacts.name
+          RUNS_QUEUE              = google_cloud_tasks_queue.this["runs"].name
+          INTERNAL_QUEUE          = google_cloud_tasks_queue.this["internal"].name
         })
         content {
           name  = env.key

@@ -9,8 +9,8 @@ locals {
   queues = {
     # a run is one request that stays open, so the queue's concurrency is the cap on runs
     runs = { attempts = 10, min_backoff = "5s", max_backoff = "300s", per_second = 5, concurrent = var.max_concurrent_runs }
-    # starting a job takes a second; Cloud Run allows 180 starts a minute
-    jobs = { attempts = 20, min_backoff = "5s", max_backoff = "300s", per_second = 2, concurrent = 10 }
+    # calls of the dispatcher to itself, such as starting a job: a second each, and Cloud Run allows 180 starts a minute
+    internal = { attempts = 20, min_backoff = "5s", max_backoff = "300s", per_second = 2, concurrent = 10 }
   }
 }
 

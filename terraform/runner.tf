@@ -21,7 +21,13 @@ locals {
       NO_PROXY    = ".run.app,.googleapis.com,metadata.google.internal,127.0.0.1,localhost"
     },
     var.runner_settings,
-    { ENVIRONMENT = var.environment },
+    {
+      ENVIRONMENT             = var.environment
+      PLATFORM                = "google"
+      RUNNER_AUDIENCE         = local.runner_url
+      INVOKER_SERVICE_ACCOUNT = google_service_account.caller.email
+      INVOKER_IAM_CHECK       = "true" # the service has no public access, so Cloud Run verifies each token first
+    },
   )
 }
 

@@ -48,10 +48,9 @@ resource "google_secret_manager_secret_iam_member" "dispatcher_reads" {
   member    = google_service_account.dispatcher.member
 }
 
-# a rotation keeps two versions valid, so the versions have to be listed
-resource "google_secret_manager_secret_iam_member" "dispatcher_lists" {
-  for_each  = google_secret_manager_secret.platform
+resource "google_secret_manager_secret_iam_member" "dispatcher_writes" {
+  for_each  = { for name, secret in google_secret_manager_secret.platform : name => secret if local.secrets[name] }
   secret_id = each.value.id
-  role      = local.secrets[each.key] ? "roles/secretmanager.secretVersionManager" : "roles/secretmanager.viewer"
+  role      = "roles/secretmanager.secretVersionManager"
   member    = google_service_account.dispatcher.member
 }
