@@ -80,6 +80,8 @@ ROUTES: tuple[Rule, ...] = (
     Rule("GET", "/api/runs/{run_id}/artifacts/{name}", ingest.get_artifact, Access.READ_OR_RUNNER),
     Rule("POST", "/internal/sweep", internal.sweep, Access.INTERNAL),
     Rule("POST", "/internal/announce", internal.announce, Access.INTERNAL),
+    Rule("POST", "/internal/launch-job", internal.launch_job, Access.INTERNAL),
+    Rule("POST", "/internal/stop-execution", internal.stop_execution, Access.INTERNAL),
     Rule("GET", "/health", health.health, Access.ANYONE),
     Rule("GET", "/", health.system, Access.ANYONE),
 )

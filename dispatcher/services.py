@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dispatcher.bell import Bell
 from infra.core.bucket import Bucket
 from infra.core.clock import Clock
+from infra.core.execution import Executions
 from infra.core.forge import Forge
 from infra.core.ids import Entropy
 from infra.core.queue import Queue
@@ -20,6 +21,7 @@ from infra.records.deliveries import Deliveries
 from infra.records.keys import ApiKeys
 from infra.records.nonces import Nonces
 from infra.records.runs import Runs
+from infra.records.slots import RunSlots
 from infra.records.subjects import Subjects
 from infra.records.telling import Telling
 from infra.records.timelines import Timelines
@@ -29,6 +31,7 @@ from infra.settings import DispatcherSettings
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """``forge`` is a function because the App may be configured after the start (and must be, to be used).
+    ``executions`` is one because most processes never start any, and raises ``Invalid`` where there are none.
     ``bell`` tells of a run's state and events, ``command_bell`` of what people ask of it."""
 
     settings: DispatcherSettings
@@ -39,7 +42,9 @@ class Services:
     queue: Queue
     secrets: Secrets
     bucket: Bucket
+    executions: Callable[[], Executions]
     runs: Runs
+    slots: RunSlots
     timelines: Timelines
     deliveries: Deliveries
     keys: ApiKeys

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 
 from dispatcher.bell import Bell
 from dispatcher.services import Services
 from infra.core.bucket import Bucket
 from infra.core.clock import Clock
+from infra.core.errors import Invalid
+from infra.core.execution import Executions
 from infra.core.forge import Forge
 from infra.core.queue import Queue
 from infra.core.run import Limits
 from infra.core.secrets import Secrets
+from infra.core.slots import Caps
 from infra.core.store import Documents
 from infra.core.trigger import Policy
 from infra.platform_secrets import (
@@ -35,6 +39,7 @@ from infra.records.indexes import INDEXES
 from infra.records.keys import ApiKeys
 from infra.records.nonces import Nonces
 from infra.records.runs import Runs
+from infra.records.slots import RunSlots
 from infra.records.subjects import Subjects
 from infra.records.telling import Telling
 from infra.records.timelines import Timelines
@@ -47,6 +52,7 @@ MICROS = 1_000_000
 def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Services:
     """Everything the handlers need. Opens local files; contacts nothing outside yet."""
     store = _documents(settings, clock)
+    runs = Runs(store)
     secrets = _secrets(settings)
     platform = PlatformSecrets(store=secrets, given=_given(settings), clock=clock)
     forge = _forge(settings, platform, clock)
@@ -59,7 +65,11 @@ def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Servic
         queue=_queue(settings, clock),
         secrets=secrets,
         bucket=_bucket(settings),
-        runs=Runs(store),
+        executions=_executions(settings),
+        runs=runs,
+        slots=RunSlots(
+            store, runs, Caps(total=settings.max_concurrent_runs, per_repository=settings.max_runs_per_repository)
+        ),
         timelines=Timelines(store),
         deliveries=Deliveries(store),
         keys=ApiKeys(store),
@@ -149,6 +159,25 @@ def _bucket(settings: DispatcherSettings) -> Bucket:
     from infra.local.bucket import FolderBucket
 
     return FolderBucket(Path(settings.data_dir) / "artifacts")
+
+
+def _executions(settings: DispatcherSettings) -> Callable[[], Executions]:
+    """Connected at first use: only launches of jobs need it."""
+
+    @cache
+    def connect_executions() -> Executions:
+        if settings.platform == "local":
+            raise Invalid("There are no job executions with PLATFORM=local.", code="no_executions")
+        from infra.gcp.jobs import CloudRunExecutions
+
+        return CloudRunExecutions(
+            project=settings.google_cloud_project,
+            region=settings.google_cloud_region,
+            prefix=settings.runner_job,
+            endpoint=settings.cloud_run_endpoint,
+        )
+
+    return connect_executions
 
 
 def _forge(settings: DispatcherSettings, platform: PlatformSecrets, clock: Clock) -> Callable[[], Awaitable[Forge]]:

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from infra.core.egress import parse_allow_list
 from infra.core.errors import Invalid, Unavailable
+from infra.core.execution import choose_host
 from infra.core.outlets import parse_outlets
 from infra.core.publish_policy import DEFAULT_BRANCH_TEMPLATE, CommitMode, PublishPolicy
 
@@ -91,6 +92,24 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
     internal_queue: Annotated[
         str, Meta(description="Cloud Tasks queue of calls to the dispatcher itself, which are short.")
     ] = "internal"
+    executor: Annotated[
+        Literal["auto", "service", "job"],
+        Meta(
+            description="Where runs are executed: service (one request each, 25 min at most), job (one Cloud Run job execution each) or auto (the service where the run's time limit allows it)."
+        ),
+    ] = "auto"
+    runner_job: Annotated[
+        str, Meta(description="Cloud Run jobs of the runner are called this, a dash, and their class.")
+    ] = "claude-code-runner"
+    runner_class: Annotated[
+        str, Meta(pattern=r"^[1-9]x[1-9][0-9]?$", description="Class of the jobs: CPUs x GiB of memory.")
+    ] = "2x4"
+    max_concurrent_runs: Annotated[
+        int, Meta(ge=0, le=1000, description="Runs under way at once; the others wait. 0: no limit.")
+    ] = 20
+    max_runs_per_repository: Annotated[
+        int, Meta(ge=0, le=1000, description="The same for one repository. 0: no limit.")
+    ] = 0
     cloud_tasks_endpoint: Annotated[str, Meta(description="Cloud Tasks' API, as host or host:port.")] = (
         "cloudtasks.googleapis.com"
     )
@@ -155,7 +174,7 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
     )
     run_timeout_seconds: Annotated[
         int,
-        Meta(ge=30, le=1500, description="Wall-clock limit of one attempt (25 min: a Cloud Tasks attempt lives 30)."),
+        Meta(ge=30, le=86400, description="Wall-clock limit of one attempt. Above 1500 s it takes a job (EXECUTOR)."),
     ] = 1500
     run_idle_seconds: Annotated[
         int, Meta(ge=10, description="An agent that says nothing for this long is stopped.")
@@ -207,6 +226,7 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
 
     def __post_init__(self) -> None:
         parse_allow_list(self.allowed_domain_list)
+        self._check_executor()
         if self.platform == "google":
             _need(
                 self,
@@ -218,6 +238,14 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
             )
         _ = self.publishing  # refuses what makes no branch name
         parse_outlets(self.model_outlets.split(","))
+
+    def _check_executor(self) -> None:
+        if self.platform == "local" and self.executor == "job":
+            raise Invalid(
+                "EXECUTOR=job needs Google Cloud.", code="invalid_setting", hint="Set PLATFORM=google or EXECUTOR=auto."
+            )
+        executor = "service" if self.platform == "local" else self.executor
+        choose_host(executor, self.run_timeout_seconds)
 
     @property
     def allowed_domain_list(self) -> tuple[str, ...]:

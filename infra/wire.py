@@ -27,6 +27,13 @@ class ProcessIssue(Strict, frozen=True, kw_only=True):
     gateway_url: str
 
 
+class RunLaunch(Strict, frozen=True, kw_only=True):
+    """Body of the internal calls about a run's execution: which run, and which of its launches."""
+
+    run_id: str
+    launch: int
+
+
 class ClaimRequest(Strict, frozen=True, kw_only=True):
     """``holder``: unique per process and attempt; ``host``: service, job or laptop."""
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from dispatcher.api.views import command_view
 from dispatcher.call import KIB, Call, reply
+from dispatcher.engine import execution
 from dispatcher.engine.nudge import nudge
 from dispatcher.services import Services
 from infra.core.commands import check_command, commands_for, parse_extra
@@ -98,6 +99,11 @@ async def stop(run_id: RunId, services: Services, caller: str) -> tuple[Run, Com
     services.command_bell.ring(run_id)
     services.bell.ring(run_id)
     await nudge(run, services)
+    if run.ended:
+        await services.slots.give_back(run_id)
+        await execution.stop(run, services)
+    else:
+        await execution.stop_later(run, services)
     return run, record
 
 

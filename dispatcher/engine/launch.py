@@ -17,6 +17,7 @@ from infra import run_token
 from infra.core.announcement import announced
 from infra.core.clock import Instant, later
 from infra.core.errors import PullwrightError
+from infra.core.execution import Host, choose_host
 from infra.core.hidden_text import bounded
 from infra.core.ids import new_run_id
 from infra.core.queue import MAX_DEADLINE_SECONDS, Task
@@ -25,7 +26,7 @@ from infra.core.store import Write
 from infra.core.trigger import RunRequest
 from infra.platform_secrets import RUN_TOKEN_KEY
 from infra.settings import required
-from infra.wire import ProcessIssue
+from infra.wire import ProcessIssue, RunLaunch
 
 _log = logging.getLogger("dispatcher")
 
@@ -69,18 +70,29 @@ async def launch(run: Run, services: Services, *locks: Write) -> None:
 
 async def enqueue(run: Run, services: Services) -> None:
     """Creates the task of the run's present launch; the same launch twice is one task."""
-    runner_url = services.settings.claude_cloud_run_url.rstrip("/")
-    token = run_token.mint(await services.platform.one(RUN_TOKEN_KEY), run)
-    body = ProcessIssue(run_id=run.id, token=token, gateway_url=services.settings.own_url)
-    task = Task(
-        name=f"{run.id}-{run.launch}",
-        url=f"{runner_url}/process-issue",
-        body=msgspec.json.encode(body),
-        headers={"content-type": "application/json"},
-        deadline_seconds=MAX_DEADLINE_SECONDS,
-        audience=services.settings.runner_audience or runner_url,
-    )
+    task = await _task(run, services)
     try:
         await services.queue.create(task)
     except PullwrightError as error:
         _log.warning("task not created, the sweeper will try again", extra={"run_id": run.id, "reason": error.message})
+
+
+async def _task(run: Run, services: Services) -> Task:
+    """To the runner service, or to ourselves to start a job where the run may take longer than a request lives."""
+    settings = services.settings
+    name, headers = f"{run.id}-{run.launch}", {"content-type": "application/json"}
+    if choose_host(settings.executor, run.limits.wall_seconds) is Host.JOB:
+        body = msgspec.json.encode(RunLaunch(run_id=run.id, launch=run.launch))
+        url = f"{settings.own_url}/internal/launch-job"
+        return Task(name=name, url=url, body=body, headers=headers, deadline_seconds=60, audience=settings.own_url)
+    runner_url = settings.claude_cloud_run_url.rstrip("/")
+    token = run_token.mint(await services.platform.one(RUN_TOKEN_KEY), run)
+    issue = ProcessIssue(run_id=run.id, token=token, gateway_url=settings.own_url)
+    return Task(
+        name=name,
+        url=f"{runner_url}/process-issue",
+        body=msgspec.json.encode(issue),
+        headers=headers,
+        deadline_seconds=MAX_DEADLINE_SECONDS,
+        audience=settings.runner_audience or runner_url,
+    )

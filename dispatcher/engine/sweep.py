@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
+from dispatcher.engine import execution
 from dispatcher.engine.launch import enqueue
 from dispatcher.engine.nudge import nudge, nudge_at
 from dispatcher.services import Services
 from infra.core.announcement import LOOK_AGAIN
-from infra.core.clock import later
-from infra.core.run import Run, State, swept
+from infra.core.clock import Instant, later
+from infra.core.run import Run, State, postponed, swept
 
 _log = logging.getLogger("dispatcher")
 
@@ -29,11 +30,15 @@ async def sweep(services: Services) -> Sweep:
     """One pass. Safe to run twice at once: each change is decided on the newest state under a revision check."""
     now = services.clock()
     due = await services.runs.due(now)
+    full = any(run.state is State.QUEUED for run in due) and await services.slots.full(now)
     relaunched = ended = 0
     for run in due:
-        after = await services.runs.change(run.id, lambda current: swept(current, now) or current)
+        after = await services.runs.change(run.id, lambda current: _next(current, now, full=full))
+        if after.execution != run.execution or after.ended:
+            await execution.stop(run, services)
         if after.ended:
             ended += 1
+            await services.slots.give_back(run.id)
             services.bell.ring(run.id)
             await nudge(after, services)
         elif after.state is State.QUEUED and after.launch != run.launch:
@@ -52,6 +57,13 @@ async def _remind(services: Services) -> None:
             record.run_id, lambda one: replace(one, due_at=later(now, LOOK_AGAIN)) if one.due_at else one
         )
         await nudge_at(record.run_id, now, services)
+
+
+def _next(run: Run, now: Instant, *, full: bool) -> Run:
+    """A queued run is not launched anew while there is no room: its task is still in line, and a new one would be last."""
+    if full and run.state is State.QUEUED and run.wake_at is not None and run.wake_at <= now:
+        return postponed(run, now)
+    return swept(run, now) or run
 
 
 def _log_swept(before: Run, after: Run) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from dispatcher.call import Call, reply
+from dispatcher.engine.execution import take_slot
 from dispatcher.engine.nudge import nudge
 from dispatcher.engine.prepare import Blocked, prepare
 from dispatcher.engine.verify import RUNNER_MAY_REPORT, verified
@@ -31,6 +32,7 @@ async def claim(call: Call) -> Response:
     """``POST /api/runs/{id}/claim``: the lease and the assignment, or 409 when there is nothing to do."""
     services, run_id = call.services, run_of(call)
     request = await call.decode(ClaimRequest)
+    await _room(run_id, services)
     now = services.clock()
     run = await services.runs.change(
         run_id, lambda current: rules.claim(current, holder=request.holder, now=now, lease_ms=_lease_ms(services))
@@ -51,6 +53,13 @@ async def claim(call: Call) -> Response:
     )
 
 
+async def _room(run_id: RunId, services: Services) -> None:
+    """Raises ``RateLimited`` while as many runs are under way as may be."""
+    run = await services.runs.get(run_id)
+    if not run.ended:
+        await take_slot(run, services)
+
+
 async def _pinned(run: Run, services: Services) -> Run:
     """The run with its base pinned; a run that must not start ends here, and so does the claim."""
     prepared = await prepare(run, services)
@@ -59,6 +68,7 @@ async def _pinned(run: Run, services: Services) -> Run:
         ended = await services.runs.change(
             run.id, lambda current: rules.settle(current, prepared.state, now=now, reason=prepared.reason)
         )
+        await services.slots.give_back(run.id)
         services.bell.ring(run.id)
         await nudge(ended, services)
         raise Ended(f"Run {run.id} ended as {prepared.state}: {prepared.reason.message}")
@@ -159,6 +169,7 @@ async def settle(call: Call) -> Response:
         )
 
     run = await services.runs.change(run_id, end)
+    await services.slots.give_back(run_id)
     services.bell.ring(run_id)
     await nudge(run, services)
     return reply(Settled(state=run.state))

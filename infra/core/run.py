@@ -179,6 +179,7 @@ class Run:
 
     ``wake_at`` is when the sweeper must look at it again; every non-terminal run has one. ``launch`` counts the tasks
     made for it: a task's name and the run token carry it, so whatever belongs to an older launch is refused.
+    ``execution`` is the job execution that was started for the present launch, as the platform calls it; empty on the service.
     ``spent`` is what the present attempt has said it used; it joins ``usage`` when the attempt is over, however it ends.
     ``removed`` is what was hidden in the task's text and taken out of it; None until somebody has looked, and until then
     ``title`` and ``task`` are as strangers wrote them. ``pull``: the open pull request that the run adds
@@ -220,6 +221,7 @@ class Run:
     pull: int = 0
     branch_name: str = ""
     discrepancy: Discrepancy | None = None
+    execution: str = ""
 
     @property
     def ended(self) -> bool:
@@ -247,6 +249,12 @@ class Held(Conflict):
     default_code = "run_held"
 
 
+class Superseded(Conflict):
+    """A newer launch has replaced this one."""
+
+    default_code = "launch_superseded"
+
+
 class Fenced(Conflict):
     """The caller's lease was taken over; it must stop without touching anything."""
 
@@ -261,6 +269,10 @@ MAX_LAUNCHES = 12
 
 LAUNCH_GRACE = 60 * SECOND
 """How long a queued task may take to be claimed before the sweeper creates it anew."""
+
+
+PROVISION_GRACE = 5 * MINUTE
+"""How long a job execution may take to claim its run."""
 
 
 def move(run: Run, to: State, now: Instant) -> Run:
@@ -306,11 +318,25 @@ def claim(run: Run, *, holder: str, now: Instant, lease_ms: int) -> Run:
         lease=Lease(holder=holder, fence=fence, expires_at=expires),
         phase=run.checkpoint.phase if run.checkpoint else Phase.CLONING,
         started_at=run.started_at or now,
+        reason=None,
         usage=run.usage.plus(run.spent),
         spent=Usage(),
         updated_at=now,
         wake_at=expires,
     )
+
+
+def provision(run: Run, launch: int, now: Instant) -> Run:
+    """An execution is about to be started for this launch. Raises ``Ended``, ``Superseded``, or ``Conflict`` when a runner has it."""
+    if run.launch != launch:
+        raise Superseded(f"Run {run.id} was launched anew.")
+    moved = move(run, State.PROVISIONING, now) if run.state is not State.PROVISIONING else run
+    return replace(moved, updated_at=now, wake_at=later(now, PROVISION_GRACE))
+
+
+def postponed(run: Run, now: Instant) -> Run:
+    """A queued run that waits for its turn: no launch is used up by that."""
+    return replace(run, wake_at=later(now, LAUNCH_GRACE)) if run.state is State.QUEUED else run
 
 
 def check_fence(run: Run, fence: int) -> None:
@@ -414,12 +440,14 @@ def swept(run: Run, now: Instant) -> Run | None:
     if run.launch >= MAX_LAUNCHES:
         message = f"Given up after {run.launch} launches: no runner ever took the run."
         hint = "Check that CLAUDE_CLOUD_RUN_URL answers GET /health and that the queue may call it."
-        return settle(run, State.FAILED, now=now, reason=Reason(code="runner_unreachable", message=message, hint=hint))
+        unreachable = Reason(code="runner_unreachable", message=message, hint=hint)
+        return settle(run, State.FAILED, now=now, reason=run.reason or unreachable)
     queued = move(run, State.QUEUED, now) if run.state is not State.QUEUED else run
     return replace(
         queued,
         launch=run.launch + 1,
         launched_at=now,
+        execution="",
         wake_at=later(now, min(LAUNCH_GRACE * 2 ** (run.launch - run.attempt), 10 * MINUTE)),
         updated_at=now,
     )
