@@ -16,13 +16,14 @@ from rich.console import Console
 
 from infra.core.access import Permission, new_api_key
 from infra.core.errors import PullwrightError
+from infra.core.store import Documents
 from infra.settings import DispatcherSettings, RunnerSettings, check_known, load, names
 from infra.system_clock import system_clock
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Issues in, pull requests out, on your own Google Cloud."
 )
-keys = typer.Typer(no_args_is_help=True, help="API keys of a local installation.")
+keys = typer.Typer(no_args_is_help=True, help="API keys of an installation.")
 app.add_typer(keys, name="keys")
 
 DEFAULT_PORT = 3001
@@ -65,17 +66,29 @@ def create_key(
     name: Annotated[str, typer.Argument(help="What the key is for; shown in records.")],
     permission: Annotated[Permission, typer.Option(help="read, execute or admin.")] = Permission.EXECUTE,
     data: Annotated[Path, typer.Option(help="Where state is kept.")] = Path(".data"),
+    project: Annotated[
+        str, typer.Option(help="Google Cloud project to make it in, instead of here; takes roles/datastore.user.")
+    ] = "",
+    database: Annotated[str, typer.Option(help="Its Firestore database.")] = "(default)",
 ) -> None:
     """Make an API key; it is shown once."""
-    raise typer.Exit(_run(_create_key(name, permission, data)))
+    raise typer.Exit(_run(_create_key(name, permission, _store(data, project, database))))
 
 
-async def _create_key(name: str, permission: Permission, data: Path) -> int:
+def _store(data: Path, project: str, database: str) -> Documents:
+    if project:
+        from infra.gcp.firestore import FirestoreDocuments
+
+        return FirestoreDocuments(project=project, database=database, clock=system_clock)
     from infra.local.documents import SqliteDocuments
+
+    return SqliteDocuments.open(data / "state.db", system_clock)
+
+
+async def _create_key(name: str, permission: Permission, store: Documents) -> int:
     from infra.records.keys import ApiKeys
 
     text, record = new_api_key(name=name, permission=permission, now=system_clock(), entropy=os.urandom)
-    store = SqliteDocuments.open(data / "state.db", system_clock)
     try:
         await ApiKeys(store).add(record)
     finally:
