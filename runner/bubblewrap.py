@@ -26,7 +26,7 @@ import runner
 from infra.core.errors import Unavailable
 from runner import box_layout, box_start, processes
 from runner.processes import Process
-from runner.sandbox import Box, Wall, free_user, give
+from runner.sandbox import Box, Wall, free_user, give, no_such_box
 from runner.seccomp import system_call_filter
 
 INSIDE_USER = 1000
@@ -133,7 +133,7 @@ class BubblewrapSandbox:
         mark = self._marks.setdefault(box.id, processes.new_mark(box.id))
         inside = self._settle_user(box)
         if inside.outer is not None:
-            for folder in (box.tree, box.home, box.tmp):
+            for folder in box.owned_folders:
                 give(folder, inside.outer, inside.outer)
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write_files(box, program, inside)
@@ -144,7 +144,11 @@ class BubblewrapSandbox:
 
     def _settle_user(self, box: Box) -> _Inside:
         outer = None
-        if os.geteuid() == 0:
+        if box.beside:
+            if box.beside not in self._marks:
+                raise no_such_box(box)
+            outer = self._users.get(box.beside)
+        elif os.geteuid() == 0:
             outer = free_user(box.id, taken=set(self._users.values()))
             self._users[box.id] = outer
         uid = INSIDE_USER if box.uid is None else box.uid

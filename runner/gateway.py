@@ -34,12 +34,16 @@ from infra.wire import (
     Beat,
     Claimed,
     ClaimRequest,
+    CommandResult,
+    Commands,
     CredentialsRequest,
     EventBatch,
     GitCredentials,
     Heartbeat,
     Ingested,
     ModelCredentials,
+    Release,
+    Released,
     Settled,
     Settlement,
     StoredArtifact,
@@ -111,6 +115,20 @@ class Gateway:
         return await self._post(
             f"/api/runs/{self.run_id}/credentials", CredentialsRequest(fence=fence, kind="model"), ModelCredentials
         )
+
+    async def commands(self, after: int, wait_seconds: int) -> Commands:
+        """What people asked for since ``after``; an empty list when nothing came within the time."""
+        target = f"/api/runs/{self.run_id}/commands?after={after}&wait={wait_seconds}"
+        return await self._call("GET", target, b"", Commands)
+
+    async def command_result(self, command_id: str, result: CommandResult) -> None:
+        await self._answered(
+            "POST", f"/api/runs/{self.run_id}/commands/{command_id}/result", msgspec.json.encode(result)
+        )
+
+    async def release(self, release: Release) -> Released:
+        """Hands the run back. Raises ``Ended`` and ``Fenced`` when it is no longer ours to hand back."""
+        return await self._post(f"/api/runs/{self.run_id}/release", release, Released)
 
     async def send_events(self, batch: EventBatch) -> Ingested:
         return await self._post("/api/ingest/event", batch, Ingested)

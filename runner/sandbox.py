@@ -52,6 +52,8 @@ class Box:
     """What one agent gets. ``environment`` is all of its environment; ``tree`` is where it works.
 
     ``uid``/``gid``: the user to be; None leaves the choice to the driver. ``id`` is unique among live boxes.
+    ``beside``: the id of a launched box whose tree and user this one shares; the tree's owner stays as it is, and ending
+    this box leaves the other one alone.
     """
 
     id: str
@@ -63,6 +65,12 @@ class Box:
     gid: int | None = None
     limits: BoxLimits = field(default_factory=BoxLimits)
     doors: tuple[Door, ...] = ()
+    beside: str = ""
+
+    @property
+    def owned_folders(self) -> tuple[Path, ...]:
+        """Those that the box's user is made the owner of."""
+        return (self.home, self.tmp) if self.beside else (self.tree, self.home, self.tmp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,14 +182,15 @@ class PlainSandbox:
         return self._directory / f"launch-{box.id}"
 
     def _launcher(self, box: Box, program: Path) -> Path:
-        user = self._settle_user(box, program)
+        user = self._shared_user(box) if box.beside else self._settle_user(box, program)
         mark = self._marks.setdefault(box.id, processes.new_mark(box.id))
         options = {"memory": box.limits.memory_bytes, "file": box.limits.file_bytes}
         if user is not None:
             uid, gid = user
-            self._users[box.id] = uid
+            if not box.beside:
+                self._users[box.id] = uid
             options |= {"uid": uid, "gid": gid, "processes": box.limits.processes}
-            for folder in (box.tree, box.home, box.tmp):
+            for folder in box.owned_folders:
                 give(folder, uid, gid)
         elif os.geteuid() != 0:
             processes.hide_memory()  # the same user could otherwise read the model key out of this process
@@ -191,6 +200,13 @@ class PlainSandbox:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o700), "w") as file:
             file.write(text)
         return path
+
+    def _shared_user(self, box: Box) -> tuple[int, int] | None:
+        """Uid and gid of the box that this one is beside, None for the runner's own."""
+        if box.beside not in self._marks:
+            raise no_such_box(box)
+        uid = self._users.get(box.beside)
+        return None if uid is None else (uid, uid)
 
     def _settle_user(self, box: Box, program: Path) -> tuple[int, int] | None:
         """Uid and gid for the box, None for the runner's own."""
@@ -256,6 +272,12 @@ def free_user(box_id: str, *, taken: set[int]) -> int:
         if uid not in busy:
             return uid
     raise Unavailable("No free user number is left for an agent.", code="sandbox_unavailable")
+
+
+def no_such_box(box: Box) -> Unavailable:
+    return Unavailable(
+        f"There is no box {box.beside} to be beside.", code="sandbox_unavailable", hint="The agent is not at work now."
+    )
 
 
 def _closed_to_others(folders: tuple[Path, ...], program: Path) -> Path | None:

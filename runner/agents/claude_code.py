@@ -42,6 +42,8 @@ _SWITCHES = {
     "CLAUDE_CODE_MAX_SUBAGENT_SPAWN_DEPTH": "1",
     "CLAUDE_CODE_MAX_CONCURRENT_SUBAGENTS": "5",
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
+    "ENABLE_TOOL_SEARCH": "false",  # our one tool is offered at once instead of behind a search
+    "MCP_TOOL_TIMEOUT": "86400000",  # people take their time; the runner has its own limit
     "GIT_TERMINAL_PROMPT": "0",
     "LANG": "C.UTF-8",
     "SHELL": "/bin/bash",
@@ -101,8 +103,13 @@ class ClaudeCode:
         try:
             launcher = await self._sandbox.launcher(box, self._program or bundled_program())
             await sink(EventType.INFO, {"message": wall_words(self._sandbox, box), "code": "sandbox"})
-            options = options_for(job, session_id, launcher)
-            session = Session(job, sink, options, clock=self._clock, end_processes=lambda: self._sandbox.destroy(box))
+            session = Session(
+                job,
+                sink,
+                options_for(job, session_id, launcher),
+                clock=self._clock,
+                end_processes=lambda: self._sandbox.destroy(box),
+            )
             return await session.play()
         finally:
             await to_the_end(self._sandbox.destroy(box))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from infra.core.clock import Clock
 from infra.core.run import Usage
 from infra.core.timeline import EventType
-from runner.agents.port import Denial, Failure, Job, Result, Sink
+from runner.agents import ask_tool
+from runner.agents.port import Denial, Failure, Job, Mail, Question, Result, Sink
 from runner.agents.tool_policy import Deny, decide_tool
 from runner.shielded import to_the_end
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _INTERRUPT_SECONDS = 1.0
 _AFTER_RESULT_SECONDS = 2.0
 _LAST_WORDS_SECONDS = 0.5
+_ANSWER_TO_MAIL_SECONDS = 15.0
 _CLOSE_SECONDS = 20.0
 _STDERR_KEPT = 4_000
 
@@ -50,6 +52,8 @@ class Session:
         self._usage_told = Usage()
         self._stderr = ""
         self._has_result = False
+        self._unanswered: set[str] = set()
+        self._asking = 0
 
     async def play(self) -> Result:
         """From the first message to the proof that no process is left."""
@@ -58,7 +62,9 @@ class Session:
         hooks: dict[HookEvent, list[HookMatcher]] = {
             "PreToolUse": [HookMatcher(hooks=[self._before_tool], on_failure="block")]
         }
-        client = ClaudeSDKClient(replace(self._options, hooks=hooks, stderr=self._note_stderr))
+        servers = {ask_tool.SERVER: ask_tool.ask_server(self.ask)} if self._job.ask else {}
+        options = replace(self._options, hooks=hooks, stderr=self._note_stderr, mcp_servers=servers)
+        client = ClaudeSDKClient(options)
         conversation = asyncio.ensure_future(self._converse(client))
         silence = asyncio.ensure_future(self._silence())
         denial = asyncio.ensure_future(self._job.model_access.denied())
@@ -86,25 +92,49 @@ class Session:
 
         try:
             await client.connect()
-            await client.query(self._job.prompt)
+            await self._say(client, self._job.prompt, str(uuid.uuid4()))
             messages = client.receive_messages()
         except Exception as error:  # noqa: BLE001 - the SDK raises bare exceptions too; all mean that the CLI did not start
             return self._broken(error)
         listening = asyncio.ensure_future(self._deliver_mail(client))
+        ended: Result | None = None
         try:
             while True:
                 try:
-                    message = await anext(messages, None)
+                    async with asyncio.timeout(_ANSWER_TO_MAIL_SECONDS if ended else None):
+                        message = await anext(messages, None)
+                except TimeoutError:
+                    return ended or self._broken(None)
                 except Exception as error:  # noqa: BLE001 - the same for a CLI that broke off
                     return self._broken(error)
                 if message is None:
                     return self._broken(None)
                 await self._report(message)
-                if isinstance(message, ResultMessage):
+                if not isinstance(message, ResultMessage):
+                    ended = None
+                    continue
+                ended = result_of(message, exhausted=self._job.model_access.exhausted)
+                self._unanswered -= {message.user_message_uuid or "", *(message.user_message_uuids or ())}
+                if not self._unanswered or ended.failure not in {None, Failure.INTERRUPTED}:
                     self._has_result = True
-                    return result_of(message, exhausted=self._job.model_access.exhausted)
+                    return ended
         finally:
+            self._job.inbox.close()
             listening.cancel()
+
+    async def _say(self, client: ClaudeSDKClient, text: str, identity: str) -> None:
+        """Each message has a name of its own, by which a result tells what it answers: a message may come too late for the
+        turn that runs, and then has a turn and a result to itself."""
+
+        async def one() -> AsyncIterator[dict[str, Any]]:
+            yield {
+                "type": "user",
+                "message": {"role": "user", "content": text},
+                "parent_tool_use_id": None,
+                "uuid": identity,
+            }
+
+        await client.query(one())
 
     async def _report(self, message: Message) -> None:
         from claude_agent_sdk import UserMessage
@@ -160,9 +190,7 @@ class Session:
             await self._sink(kind, data)
 
     async def _deliver_mail(self, client: ClaudeSDKClient) -> None:
-        """Says what arrives in the inbox while the agent works; it is taken up with the next answer."""
-        from claude_agent_sdk import CLIConnectionError
-
+        """Says what arrives in the inbox while the agent works; it is taken up with the next answer, or at once."""
         mail = asyncio.Event()
         self._job.inbox.on_put(mail.set)
         mail.set()
@@ -170,13 +198,38 @@ class Session:
             await mail.wait()
             mail.clear()
             for message in self._job.inbox.take():
-                with suppress(CLIConnectionError):  # it is about to end, which the reader of its messages will find
-                    await client.query(message)
+                message.settled(await self._deliver(client, message))
+
+    async def _deliver(self, client: ClaudeSDKClient, mail: Mail) -> bool:
+        from claude_agent_sdk import ClaudeSDKError
+
+        identity = str(uuid.uuid4())
+        self._unanswered.add(identity)  # before the interruption's result comes, which is then not the last one
+        try:
+            if mail.interrupt:
+                await client.interrupt()
+            await self._say(client, mail.text, identity)
+        except ClaudeSDKError:  # it is about to end, which the reader of its messages will find
+            self._unanswered.discard(identity)
+            return False
+        return True
+
+    async def ask(self, question: Question) -> list[str] | None:
+        """The agent's question to people. While it waits, silence is not idleness."""
+        assert self._job.ask is not None, "the tool is only given where somebody can be asked"
+        self._asking += 1
+        try:
+            return await self._job.ask(question)
+        finally:
+            self._asking -= 1
+            self._heard_at = self._clock()
 
     async def _silence(self) -> None:
         """Returns once neither the agent nor the model has said anything for the allowed time."""
         allowed = self._job.limits.idle_seconds * 1000
         while True:
+            if self._asking:
+                self._heard_at = self._clock()
             last = max(self._heard_at, self._job.model_access.active_at)
             left = last + allowed - self._clock()
             if left <= 0:

@@ -56,25 +56,72 @@ class ModelAccess(Protocol):
         ...
 
 
+def _nobody(_taken: bool) -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """A message to an agent at work. ``interrupt``: what it does now is broken off first; otherwise it is taken up with the
+    next answer. ``settled`` is told, once, whether the agent was given it."""
+
+    text: str
+    interrupt: bool = False
+    settled: Callable[[bool], None] = _nobody
+
+
 class Inbox:
-    """What people and the platform say to an agent at work. Messages nobody takes before the end are not delivered."""
+    """What people and the platform say to an agent at work."""
 
     def __init__(self) -> None:
-        self._messages: list[str] = []
+        self._mail: list[Mail] = []
+        self._closed = False
         self._wake: Callable[[], None] = lambda: None
 
     def put(self, message: str) -> None:
-        self._messages.append(message)
+        """From the platform; if the agent ends first, nobody misses it."""
+        self.post(Mail(text=message))
+
+    def post(self, mail: Mail) -> None:
+        if self._closed:
+            mail.settled(False)
+            return
+        self._mail.append(mail)
         self._wake()
 
     def on_put(self, wake: Callable[[], None]) -> None:
-        """``wake`` is called after each ``put``."""
+        """``wake`` is called after each message."""
         self._wake = wake
 
-    def take(self) -> list[str]:
-        """All messages that wait, oldest first."""
-        taken, self._messages = self._messages, []
+    def take(self) -> list[Mail]:
+        """All that waits, oldest first; whoever takes it settles it."""
+        taken, self._mail = self._mail, []
         return taken
+
+    def close(self) -> None:
+        """The agent is done: what waits, and what comes, is not delivered."""
+        self._closed = True
+        for mail in self.take():
+            mail.settled(False)
+
+
+class QuestionKind(StrEnum):
+    FREE = "free"
+    ONE = "one"
+    SEVERAL = "several"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What an agent asks people. ``options`` is empty exactly for ``free``."""
+
+    text: str
+    kind: QuestionKind = QuestionKind.FREE
+    options: tuple[str, ...] = ()
+
+
+Ask = Callable[[Question], Awaitable[list[str] | None]]
+"""Shows a question to people and waits; None when nobody answered in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +131,7 @@ class Job:
     ``id`` is unique among live jobs and safe in a file name. The agent works in ``tree`` and owns ``home`` and ``tmp``. ``session_id``: a former
     session to go on with, whose files are still in ``home``; None for a new one. ``environment``: variables besides
     the agent's own; no secret may be among them. ``doors`` leads to the broker (and whatever else the box may reach).
+    ``ask``: how the agent asks people; None when nobody is there to answer.
     """
 
     id: str
@@ -101,6 +149,7 @@ class Job:
     box_limits: BoxLimits = field(default_factory=BoxLimits)
     doors: tuple[Door, ...] = ()
     inbox: Inbox = field(default_factory=Inbox)
+    ask: Ask | None = None
 
 
 class Failure(StrEnum):
