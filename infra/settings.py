@@ -296,6 +296,10 @@ class RunnerSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.upper
             description="require: no start without every wall; prefer: bubblewrap where it passes its self-test; off: never."
         ),
     ] = "prefer"
+    question_seconds: Annotated[
+        float,
+        Meta(ge=1, le=86400, description="How long an agent waits for an answer before it has to decide by itself."),
+    ] = 600.0
     runner_toolchains: Annotated[
         str,
         Meta(description="Folders besides /usr that agents can read, separated by colons, such as /opt/node:/opt/go."),

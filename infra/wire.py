@@ -45,15 +45,18 @@ class ClaimRequest(Strict, frozen=True, kw_only=True):
 class ResumeFrom(Strict, frozen=True, kw_only=True):
     """Where a new run takes up what another one left.
 
-    ``artifact`` names a checkpoint among the *new* run's own artifacts (whoever makes the run copies it there), so that
-    the run's token opens nothing of another run. ``session_id`` is the conversation to go on with; with ``fork`` it goes on
-    as a new one and the old one stays as it was. ``run_id`` is only told to people.
+    ``artifact`` names the conversation's checkpoint (``checkpoints/session.bundle``), ``work`` that of its files
+    (``checkpoints/work.bundle``), among the *new* run's own artifacts: whoever makes the run copies them there, so that the
+    run's token opens nothing of another run. Without ``work`` the files are those of the new run's base, as for a follow-up
+    on the published branch; with it, ``base_sha`` must be the old run's. ``session_id`` is the conversation to go on with;
+    with ``fork`` it goes on as a new one and the old one stays as it was. ``run_id``: the old run.
     """
 
     run_id: str
     artifact: str
     session_id: str = ""
     fork: bool = False
+    work: str = ""
 
 
 class Assignment(Strict, frozen=True, kw_only=True):

@@ -46,7 +46,7 @@ class Desk:
     gateway: Gateway
     sink: Sink
     questions: Questions
-    stop: Callable[[], bool]
+    stop: Callable[[], bool] = lambda: False
     inbox: Inbox = field(default_factory=Inbox)
     _commands: Commands | None = None
     _running: set[asyncio.Task[None]] = field(default_factory=set)

@@ -11,12 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from infra.core.changes import Changes
 from infra.core.diff_policy import DiffPolicy
-from infra.core.egress import parse_allow_list
 from infra.core.errors import Invalid, NotFound, PullwrightError
 from infra.core.forge import PullRequest
 from infra.core.ids import RunId, parse_run_id
@@ -25,21 +23,21 @@ from infra.core.secret_scan import Scanner
 from infra.core.timeline import EventType
 from infra.core.words import PullFacts, commit_message, pull_body, pull_title
 from infra.wire import Assignment, Claimed, ClaimRequest, GitCredentials, ModelCredentials, ProcessIssue, Settlement
-from runner.agents.port import Inbox, Job, Result
-from runner.broker import Broker
+from runner.agents.port import Result
 from runner.clone import clone, fetch_base
 from runner.collect import Identity, collect, commit, read_changes
+from runner.desk import Desk
 from runner.ending import CANCELLED, Ending, Unfinished, agent_failed, failed, out_of_time, unforeseen
-from runner.evidence import Evidence
 from runner.gateway import Gateway
 from runner.git import Remote, parse_remote
 from runner.inspection import PATCH, Inspector
 from runner.lease import Lease
 from runner.publish import Work, publish
-from runner.sandbox import Door
+from runner.questions import Questions
 from runner.saved_work import bundle, restore
 from runner.stream import Stream
 from runner.wiring import Tools
+from runner.working import Working
 from runner.workspace import Workspace, workspace
 
 SAVED_WORK = "work.bundle"
@@ -82,9 +80,8 @@ class Attempt:
     claimed: Claimed
     gateway: Gateway
     tools: Tools
-    _broker: Broker | None = None
-    _evidence: Evidence | None = None
     _lease: Lease = field(init=False)
+    _working: Working = field(init=False)
     _stream: Stream = field(init=False)
     _inspector: Inspector = field(init=False)
     _started: int = 0
@@ -92,7 +89,7 @@ class Attempt:
     @property
     def spent(self) -> Usage:
         """What this attempt has used so far, as the broker counted it."""
-        return self._broker.usage if self._broker else Usage()
+        return self._working.spent
 
     @property
     def assignment(self) -> Assignment:
@@ -118,7 +115,18 @@ class Attempt:
         if self.claimed.next_sequence == 1:  # else an earlier attempt has said it
             for told in self.assignment.notices:
                 await self._stream.emit(EventType.INFO, {"message": told, "code": "hidden_text_removed"})
+        desk = self._desk()
+        self._working = Working(
+            claimed=self.claimed,
+            gateway=self.gateway,
+            tools=self.tools,
+            stream=self._stream,
+            desk=desk,
+            credentials=self._model_credentials,
+        )
         work = asyncio.create_task(self._outcome(), name=f"work {self.run_id}")
+        desk.stop = lambda: self._lease.stop(work)
+        talk = asyncio.create_task(desk.serve(), name=f"desk {self.run_id}")
         heart = asyncio.create_task(self._lease.keep_while(work), name=f"heartbeat {self.run_id}")
         try:
             settlement = await self._finished(work)
@@ -126,8 +134,15 @@ class Attempt:
                 return Ending(run_id=self.run_id, state=None, message=self._lease.lost.message)
             return await self._settle(settlement)
         finally:
-            heart.cancel()
-            await asyncio.gather(heart, return_exceptions=True)
+            for task in (talk, heart):
+                task.cancel()
+            await asyncio.gather(talk, heart, return_exceptions=True)
+
+    def _desk(self) -> Desk:
+        questions = Questions(
+            sink=self._stream.emit, entropy=self.tools.entropy, wait_seconds=self.tools.question_seconds
+        )
+        return Desk(gateway=self.gateway, sink=self._stream.emit, questions=questions)
 
     async def _finished(self, work: asyncio.Task[Settlement]) -> Settlement:
         """What the work came to, also when it was stopped on request. Being cancelled from outside stops it and is passed on."""
@@ -159,8 +174,8 @@ class Attempt:
         )
 
     async def _keep_evidence(self) -> None:
-        if self._evidence is not None:
-            await self._evidence.keep()
+        if self._working.evidence is not None:
+            await self._working.evidence.keep()
 
     async def _deliver_rest(self) -> None:
         """The last events. A batch that is refused must not keep the run from ending."""
@@ -241,58 +256,17 @@ class Attempt:
     async def _agent(self, place: Workspace) -> Result:
         """Runs the agent to its end. Raises ``Unfinished`` when it could not do its work."""
         await self._enter(Phase.WORKING, f"Claude Code with {self.assignment.model}")
-        credentials = await self._model_credentials()
-        inbox = Inbox()
-        recording = self.tools.recording(self.assignment, credentials, self._stream.redactor, place)
-        async with AsyncExitStack() as services:
-            broker = await services.enter_async_context(
-                self.tools.broker(
-                    credentials,
-                    self.assignment.limits,
-                    inbox=inbox,
-                    stream=self._stream,
-                    place=place,
-                    renew=self._model_credentials,
-                    recorder=recording.recorder if recording else None,
-                )
-            )
-            self._broker = broker
-            self._evidence = Evidence(
-                claimed=self.claimed, gateway=self.gateway, stream=self._stream, broker=broker, recording=recording
-            )
-            doors = [Door(port=broker.port, socket=broker.socket)]
-            environment: dict[str, str] = {}
-            if allowed := parse_allow_list(self.assignment.allowed_domains):
-                egress = await services.enter_async_context(
-                    self.tools.egress(allowed, self.assignment.limits, self._stream, place)
-                )
-                doors.append(Door(port=egress.port, socket=egress.socket))
-                environment = egress.environment()
-            job = Job(
-                id=f"{self.run_id}-{self.claimed.fence}",  # a killed attempt may have left its box's launcher behind
-                prompt=self.assignment.prompt,
-                tree=place.tree,
-                home=place.home,
-                tmp=place.tmp,
-                model=self.assignment.model,
-                limits=self.assignment.limits,
-                model_access=broker,
-                environment=environment,
-                doors=tuple(doors),
-                inbox=inbox,
-            )
-            result = await self.tools.agent.run(job, self._stream.emit)
-        await self._evidence.compare(result.reported)
+        result = await self._working.run(place)
         if result.failure is None:
             return result
-        self._evidence.outcome = result.failure
+        self._working.evidence.outcome = result.failure
         raise agent_failed(result, self._redacted)
 
     async def _save(self, place: Workspace, result: Result) -> Saved:
         """The agent's files as a commit, kept outside this machine before anything is published."""
         changes = await collect(self.tools.git, place, base_sha=self.assignment.base_sha)
-        if self._evidence is not None:
-            self._evidence.collected(changes)
+        if self._working.evidence is not None:
+            self._working.evidence.collected(changes)
         if changes is None:
             message = "The agent changed nothing."
             raise Unfinished(
@@ -413,7 +387,7 @@ class Attempt:
             usage=self.spent,
             reason=reason,
             delivered=delivered,
-            discrepancy=self._evidence.discrepancy if self._evidence else None,
+            discrepancy=self._working.evidence.discrepancy if self._working.evidence else None,
         )
 
     def _redacted(self, text: str) -> str:

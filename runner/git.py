@@ -145,6 +145,13 @@ class Git:
         """Every variable of a command that talks to nobody."""
         return {**_ENVIRONMENT, **_as_environment(_CONFIG)}
 
+    @property
+    def box_environment(self) -> dict[str, str]:
+        """The same for a command as a person would type it: without the empty ``diff.external``, which only commands that say
+        ``--no-ext-diff`` survive. There must be no other configuration that could name one."""
+        config = {name: value for name, value in _CONFIG.items() if name != "diff.external"}
+        return {**_ENVIRONMENT, **_as_environment(config)}
+
     async def local(
         self,
         *arguments: str,

@@ -55,6 +55,14 @@ class Lease:
                 continue
             self.stop_if_asked(work)
 
+    def stop(self, work: asyncio.Task[Any]) -> bool:
+        """Somebody asks for the end now. False when it is too late for that."""
+        if self.phase is Phase.PUBLISHING:
+            return False
+        self.cancelled = True
+        self.stop_if_asked(work)
+        return True
+
     def stop_if_asked(self, work: asyncio.Task[Any]) -> None:
         stop = self.lost or (self.cancelled and self.phase is not Phase.PUBLISHING)
         if stop and not work.cancelling():

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from infra.core.clock import Clock, Instant
+from infra.core.commands import CLAUDE_CODE, AllowedCommand, parse_extra
 from infra.core.egress import AllowList
 from infra.core.forge import AccessToken, RepositoryForge
 from infra.core.ids import Entropy, new_token
@@ -22,11 +23,12 @@ from infra.core.timeline import EventType
 from infra.settings import RunnerSettings, required
 from infra.system_clock import system_clock
 from infra.wire import Assignment, Claimed, GitCredentials, ModelCredentials
-from runner.agents.port import Agent, Inbox
+from runner.agents.port import Agent, Inbox, Job
 from runner.asked import Reader, asked_places
 from runner.box_layout import own_python
 from runner.broker import Broker, BudgetNotice
 from runner.cassette import header_of
+from runner.commands import Bench, Commands
 from runner.egress import Egress, EgressLimits
 from runner.evidence import Recording
 from runner.gateway import Gateway
@@ -57,6 +59,10 @@ class Tools:
     clock: Clock
     entropy: Entropy
     sandbox_note: str = ""
+    agent_type: str = CLAUDE_CODE
+    path: str = os.defpath
+    extra_commands: tuple[AllowedCommand, ...] = ()
+    question_seconds: float = 600.0
 
     def new_holder(self) -> str:
         """Unique for each attempt, so that a lease never passes for another's."""
@@ -133,6 +139,29 @@ class Tools:
             limits=EgressLimits(seconds=limits.wall_seconds),
         )
 
+    def commands(self, job: Job, place: Workspace, gateway: Gateway, stream: Stream, claimed: Claimed) -> Commands:
+        """Allowed commands beside the agent of ``job``."""
+
+        async def keep(name: str, content: bytes) -> None:
+            await gateway.send_artifact(name, claimed.fence, content)
+
+        bench = Bench(
+            beside=job.id,
+            tree=place.tree,
+            root=place.root,
+            agent=self.agent_type,
+            path=self.path,
+            environment=self.git.box_environment,
+        )
+        return Commands(
+            bench=bench,
+            sandbox=self.sandbox,
+            sink=stream.emit,
+            redactor=stream.redactor,
+            keep=keep,
+            extra=self.extra_commands,
+        )
+
     @asynccontextmanager
     async def repository(self, assignment: Assignment, credentials: GitCredentials) -> AsyncIterator[RepositoryForge]:
         """The repository through the one token that this run was given for publishing."""
@@ -192,6 +221,7 @@ async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_
     )
     network = {name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ}
     git = await check_git(network=network)
+    path = _agent_path(os.environ.get("PATH", os.defpath))
     await preloading
     return Tools(
         host=host,
@@ -204,10 +234,13 @@ async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_
             sandbox=chosen.sandbox,
             clock=clock,
             entropy=os.urandom,
-            path=_agent_path(os.environ.get("PATH", os.defpath)),
+            path=path,
         ),
         sandbox=chosen.sandbox,
         sandbox_note=chosen.note,
+        path=path,
+        extra_commands=parse_extra(settings.extra_allowed_commands),
+        question_seconds=settings.question_seconds,
         clock=clock,
         entropy=os.urandom,
     )

@@ -33,7 +33,11 @@ async def commands(call: Call) -> Response:
     deadline = loop.time() + call.number("wait", 0, 0, LONGEST_WAIT_SECONDS)
     with services.command_bell.listen(run_id) as rung:
         while True:
-            found = await services.commands.after(run_id, after)
+            records = await services.commands.after(run_id, after)
+            found = [record for record in records if not record.finished]
+            if records and not found:  # an earlier attempt did these
+                after = records[-1].sequence
+                continue
             left = deadline - loop.time()
             if found or left <= 0:
                 break
@@ -42,7 +46,7 @@ async def commands(call: Call) -> Response:
     check_launch(run, call.launch)  # another runner may have taken over while this one waited
     if run.ended:
         raise Ended(f"Run {run_id} already ended as {run.state}.")
-    return reply(Commands(commands=[_wired(record) for record in found if not record.finished]))
+    return reply(Commands(commands=[_wired(record) for record in found]))
 
 
 async def command_result(call: Call) -> Response:

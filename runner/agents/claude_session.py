@@ -62,8 +62,9 @@ class Session:
         hooks: dict[HookEvent, list[HookMatcher]] = {
             "PreToolUse": [HookMatcher(hooks=[self._before_tool], on_failure="block")]
         }
-        servers = {ask_tool.SERVER: ask_tool.ask_server(self.ask)} if self._job.ask else {}
-        options = replace(self._options, hooks=hooks, stderr=self._note_stderr, mcp_servers=servers)
+        options = replace(self._options, hooks=hooks, stderr=self._note_stderr)
+        if self._job.ask:
+            options.mcp_servers = {ask_tool.SERVER: ask_tool.ask_server(self.ask)}
         client = ClaudeSDKClient(options)
         conversation = asyncio.ensure_future(self._converse(client))
         silence = asyncio.ensure_future(self._silence())

@@ -1,0 +1,99 @@
+"""The agent's phase of a run: broker, doors, desk and agent, opened in that order and closed in the other."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from infra.core.egress import parse_allow_list
+from infra.core.run import Usage
+from infra.core.timeline import EventType
+from infra.wire import Claimed, ModelCredentials
+from runner.agents.port import Job, Result
+from runner.broker import Broker
+from runner.desk import Desk
+from runner.evidence import Evidence
+from runner.gateway import Gateway
+from runner.sandbox import Door
+from runner.stream import Stream
+from runner.wiring import Tools
+from runner.workspace import Workspace
+
+
+@dataclass(slots=True, kw_only=True)
+class Working:
+    """One agent at work in one workspace. ``credentials`` asks for the model's, and for them anew."""
+
+    claimed: Claimed
+    gateway: Gateway
+    tools: Tools
+    stream: Stream
+    desk: Desk
+    credentials: Callable[[], Awaitable[ModelCredentials]]
+    evidence: Evidence | None = None
+    _broker: Broker | None = None
+
+    @property
+    def spent(self) -> Usage:
+        """What the agent has used so far, as the broker counted it."""
+        return self._broker.usage if self._broker else Usage()
+
+    async def run(self, place: Workspace) -> Result:
+        """The agent, to its end; no process of it or of a command beside it is left."""
+        credentials = await self.credentials()
+        limits = self.claimed.assignment.limits
+        recording = self.tools.recording(self.claimed.assignment, credentials, self.stream.redactor, place)
+        async with AsyncExitStack() as services:
+            self._broker = await services.enter_async_context(
+                self.tools.broker(
+                    credentials,
+                    limits,
+                    inbox=self.desk.inbox,
+                    stream=self.stream,
+                    place=place,
+                    renew=self.credentials,
+                    recorder=recording.recorder if recording else None,
+                )
+            )
+            self.evidence = Evidence(
+                claimed=self.claimed,
+                gateway=self.gateway,
+                stream=self.stream,
+                broker=self._broker,
+                recording=recording,
+            )
+            doors = [Door(port=self._broker.port, socket=self._broker.socket)]
+            environment: dict[str, str] = {}
+            if allowed := parse_allow_list(self.claimed.assignment.allowed_domains):
+                egress = await services.enter_async_context(self.tools.egress(allowed, limits, self.stream, place))
+                doors.append(Door(port=egress.port, socket=egress.socket))
+                environment = egress.environment()
+            job = self._job(place, self._broker, environment, tuple(doors))
+            commands = self.tools.commands(job, place, self.gateway, self.stream, self.claimed)
+            await services.enter_async_context(self.desk.with_agent(commands))
+            await self.stream.emit(
+                EventType.MARKER, {"name": "started", "command": f"{self.tools.agent_type} {job.model}"}
+            )
+            result = await self.tools.agent.run(job, self.stream.emit)
+        await self.evidence.compare(result.reported)
+        if result.failure is not None:
+            self.evidence.outcome = result.failure
+        return result
+
+    def _job(self, place: Workspace, broker: Broker, environment: dict[str, str], doors: tuple[Door, ...]) -> Job:
+        assignment = self.claimed.assignment
+        return Job(
+            id=f"{assignment.run_id}-{self.claimed.fence}",  # a killed attempt may have left its box's launcher behind
+            prompt=assignment.prompt,
+            tree=place.tree,
+            home=place.home,
+            tmp=place.tmp,
+            model=assignment.model,
+            limits=assignment.limits,
+            model_access=broker,
+            environment=environment,
+            doors=doors,
+            inbox=self.desk.inbox,
+            ask=self.desk.questions.ask,
+        )
