@@ -13,21 +13,19 @@ import shutil
 import sys
 
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n"
+_ENV = "/usr/bin/env"
 _COPIED = ("HEAD", "packed-refs", "shallow", "index", "refs")
 
 
 def main(arguments: list[str]) -> None:
     path, tree, home, *command = arguments
-    os.environ["PATH"] = path
+    variables = [f"PATH={path}"]
     if command[0] == "git":
-        _own_repository(os.path.join(tree, ".git"), os.path.join(home, "repository"))  # noqa: PTH118 - starts faster
-        os.environ["GIT_WORK_TREE"] = tree
+        ours, theirs = os.path.join(home, "repository"), os.path.join(tree, ".git")  # noqa: PTH118 - starts faster
+        _own_repository(theirs, ours)
+        variables += [f"GIT_DIR={ours}", f"GIT_WORK_TREE={tree}", f"GIT_OBJECT_DIRECTORY={theirs}/objects"]
     os.chdir(tree)
-    try:
-        os.execvp(command[0], command)  # noqa: S606 - there is no shell to avoid
-    except OSError as error:
-        sys.stderr.write(f"{command[0]} cannot be started: {error.strerror}\n")
-        sys.exit(127)
+    os.execv(_ENV, [_ENV, *variables, *command])  # noqa: S606 - there is no shell to avoid
 
 
 def _own_repository(theirs: str, ours: str) -> None:
@@ -40,8 +38,6 @@ def _own_repository(theirs: str, ours: str) -> None:
             shutil.copyfile(source, copy)
     with open(f"{ours}/config", "w") as file:  # noqa: PTH123
         file.write(_CONFIG)
-    os.environ["GIT_DIR"] = ours
-    os.environ["GIT_OBJECT_DIRECTORY"] = f"{theirs}/objects"
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def parse_extra(text: str) -> tuple[AllowedCommand, ...]:
 
 def _extra(text: str) -> AllowedCommand:
     words = text.split(" ")
-    if len(text) > MAX_COMMAND_CHARACTERS or not all(_WORD.fullmatch(word) for word in words):
+    if len(text) > MAX_COMMAND_CHARACTERS or not all(_WORD.fullmatch(word) for word in words) or "=" in words[0]:
         raise Invalid(
             f"{text[:80]!r} cannot be an allowed command.",
             code="invalid_extra_command",

@@ -175,7 +175,7 @@ async def test_a_command_that_fails_says_how(desk):
     assert desk.said(EventType.STDERR) == "no good\n"
     missing = await desk.run("./nowhere.sh", extra=parse_extra("./nowhere.sh"))
     assert missing.exit_code == 127
-    assert "cannot be started" in missing.text
+    assert "No such file" in missing.text
 
 
 async def test_what_runs_too_long_is_stopped_with_all_its_children(desk):
