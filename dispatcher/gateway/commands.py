@@ -38,14 +38,14 @@ async def commands(call: Call) -> Response:
             if records and not found:  # an earlier attempt did these
                 after = records[-1].sequence
                 continue
+            run = await services.runs.get(run_id)
+            check_launch(run, call.launch)  # another runner may have taken over while this one waited
+            if run.ended:  # its runner has hung up, which nobody tells a waiting handler
+                raise Ended(f"Run {run_id} already ended as {run.state}.")
             left = deadline - loop.time()
             if found or left <= 0:
                 break
             await wait(rung, min(left, LOOK_AGAIN_SECONDS))
-    run = await services.runs.get(run_id)
-    check_launch(run, call.launch)  # another runner may have taken over while this one waited
-    if run.ended:
-        raise Ended(f"Run {run_id} already ended as {run.state}.")
     return reply(Commands(commands=[_wired(record) for record in found]))
 
 

@@ -171,6 +171,7 @@ async def settle(call: Call) -> Response:
     run = await services.runs.change(run_id, end)
     await services.slots.give_back(run_id)
     services.bell.ring(run_id)
+    services.command_bell.ring(run_id)
     await nudge(run, services)
     return reply(Settled(state=run.state))
 
