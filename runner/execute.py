@@ -259,7 +259,6 @@ class Attempt:
         result = await self._working.run(place)
         if result.failure is None:
             return result
-        self._working.evidence.outcome = result.failure
         raise agent_failed(result, self._redacted)
 
     async def _save(self, place: Workspace, result: Result) -> Saved:
