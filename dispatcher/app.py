@@ -22,7 +22,7 @@ from dispatcher.api.commands import send_command
 from dispatcher.api.errors import crash_reply, error_reply
 from dispatcher.call import Call
 from dispatcher.doors import github, workflow_dispatch
-from dispatcher.gateway import auth, commands, credentials, ingest, lease
+from dispatcher.gateway import artifacts, auth, commands, credentials, ingest, lease
 from dispatcher.services import Services
 from infra.core.access import Permission, allows
 from infra.core.errors import Forbidden, Invalid, NotFound, PullwrightError, Unauthenticated
@@ -41,12 +41,13 @@ class Access(StrEnum):
     EXECUTE = "execute"
     ADMIN = "admin"
     RUNNER = "runner"  # run token and request signature
+    RUNNER_STREAM = "runner_stream"  # the same; the body is left to the handler, its announced digest is signed
     READ_OR_RUNNER = "read_or_runner"
     INTERNAL = "internal"  # identity token of the queue or the scheduler
 
 
 _CHANGING = frozenset({Access.EXECUTE, Access.ADMIN})
-_AUDITED = _CHANGING | {Access.RUNNER, Access.READ_OR_RUNNER}
+_AUDITED = _CHANGING | {Access.RUNNER, Access.RUNNER_STREAM, Access.READ_OR_RUNNER}
 """Refusals leave a line for the audit here; a runner's accepted calls do not, they are its work."""
 
 
@@ -62,7 +63,8 @@ class Rule:
 ROUTES: tuple[Rule, ...] = (
     Rule("POST", "/webhook/github", github.receive, Access.SIGNATURE),
     Rule("POST", "/api/ingest/event", ingest.ingest_events, Access.RUNNER),
-    Rule("POST", "/api/ingest/artifact", ingest.ingest_artifact, Access.RUNNER),
+    Rule("POST", "/api/ingest/artifact", artifacts.ingest_artifact, Access.RUNNER_STREAM),
+    Rule("GET", "/api/ingest/artifact", artifacts.upload_state, Access.RUNNER),
     Rule("POST", "/api/runs/{run_id}/heartbeat", lease.heartbeat, Access.RUNNER),
     Rule("POST", "/api/runs/{run_id}/claim", lease.claim, Access.RUNNER),
     Rule("POST", "/api/runs/{run_id}/credentials", credentials.credentials, Access.RUNNER),
@@ -76,8 +78,8 @@ ROUTES: tuple[Rule, ...] = (
     Rule("GET", "/api/runs/{run_id}", runs.get_run, Access.READ),
     Rule("GET", "/api/runs/{run_id}/events", events.run_events, Access.READ),
     Rule("POST", "/api/runs/{run_id}/cancel", runs.cancel_run, Access.EXECUTE),
-    Rule("GET", "/api/runs/{run_id}/artifacts", ingest.list_artifacts, Access.READ),
-    Rule("GET", "/api/runs/{run_id}/artifacts/{name}", ingest.get_artifact, Access.READ_OR_RUNNER),
+    Rule("GET", "/api/runs/{run_id}/artifacts", artifacts.list_artifacts, Access.READ),
+    Rule("GET", "/api/runs/{run_id}/artifacts/{name:path}", artifacts.get_artifact, Access.READ_OR_RUNNER),
     Rule("POST", "/internal/sweep", internal.sweep, Access.INTERNAL),
     Rule("POST", "/internal/announce", internal.announce, Access.INTERNAL),
     Rule("POST", "/internal/launch-job", internal.launch_job, Access.INTERNAL),
@@ -160,6 +162,8 @@ async def _authorize(call: Call, access: Access) -> None:
             return
         case Access.RUNNER:
             await auth.authenticate(call, _bearer(call.request))
+        case Access.RUNNER_STREAM:
+            await auth.authenticate(call, _bearer(call.request), streamed=True)
         case Access.READ_OR_RUNNER:
             token = _bearer(call.request)
             if token.startswith("pw_"):

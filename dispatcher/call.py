@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,14 +24,15 @@ KIB = 1024
 MIB = 1024 * KIB
 
 BODY_SECONDS = 20.0
-"""Time for a whole body to arrive; a sender that trickles bytes is cut off."""
+"""Time for a whole body to arrive, or for the next piece of a streamed one; a sender that trickles bytes is cut off."""
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Call:
-    """``key`` is set by routes that need an API key, ``run_id`` and ``launch`` by routes for runners."""
+    """``key`` is set by routes that need an API key, ``run_id`` and ``launch`` by routes for runners; ``announced`` is the
+    SHA-256 that a streamed body must turn out to have."""
 
     request: Request
     services: Services
@@ -35,6 +40,7 @@ class Call:
     key: ApiKey | None = None
     run_id: RunId | None = None
     launch: int = 0
+    announced: str = ""
     _body: bytes | None = None
 
     @property
@@ -58,6 +64,31 @@ class Call:
             self._body = await _read(self.request, limit)
         return self._body
 
+    async def stream(self, limit: int) -> AsyncIterator[bytes]:
+        """The body piece by piece. Raises ``TooLarge``, ``Invalid`` when a piece is too slow, and at the end (code
+        ``checksum_mismatch``) when it is not the body that was announced."""
+        _check_announced(self.request, limit)
+        digest, size, more = hashlib.sha256(), 0, True
+        while more:
+            async with _in_time():
+                message = await self.request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > limit:
+                raise _too_large(limit)
+            digest.update(piece)
+            more = message.get("more_body", False)
+            if piece:
+                yield piece
+        if not hmac.compare_digest(digest.hexdigest(), self.announced):
+            raise Invalid(
+                "The body does not have the announced checksum.",
+                code="checksum_mismatch",
+                hint="X-Pullwright-Content-SHA256 is the SHA-256 of the body as sent.",
+            )
+
     async def decode(self, kind: type[T], limit: int = MIB) -> T:
         """The body as ``kind``. Raises ``Invalid`` naming the place and what was expected there."""
         raw = await self.body(limit)
@@ -76,12 +107,23 @@ class Call:
 
 
 async def _read(request: Request, limit: int) -> bytes:
+    _check_announced(request, limit)
+    async with _in_time():
+        return await _collect(request.receive, limit)
+
+
+def _check_announced(request: Request, limit: int) -> None:
+    """A body that says it is too large is not read at all."""
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
+    if announced.isdecimal() and int(announced[:20]) > limit:
         raise _too_large(limit)
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _collect(request.receive, limit)
+            yield
     except TimeoutError:
         raise Invalid(
             "The body took too long to arrive.", code="slow_body", hint=f"Send it within {BODY_SECONDS:.0f} seconds."

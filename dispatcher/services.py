@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dispatcher.bell import Bell
+from dispatcher.tail import Tails
 from infra.core.bucket import Bucket
 from infra.core.clock import Clock
 from infra.core.execution import Executions
@@ -52,6 +53,7 @@ class Services:
     subjects: Subjects
     commands: Commands
     telling: Telling
+    tails: Tails
     bell: Bell
     command_bell: Bell
     forge: Callable[[], Awaitable[Forge]]

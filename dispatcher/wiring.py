@@ -12,8 +12,9 @@ from pathlib import Path
 
 from dispatcher.bell import Bell
 from dispatcher.services import Services
+from dispatcher.tail import Tails
 from infra.core.bucket import Bucket
-from infra.core.clock import Clock
+from infra.core.clock import DAY, Clock
 from infra.core.errors import Invalid
 from infra.core.execution import Executions
 from infra.core.forge import Forge
@@ -56,6 +57,8 @@ def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Servic
     secrets = _secrets(settings)
     platform = PlatformSecrets(store=secrets, given=_given(settings), clock=clock)
     forge = _forge(settings, platform, clock)
+    bell = Bell()
+    timelines = Timelines(store, retention=settings.event_retention_days * DAY)
     return Services(
         settings=settings,
         policy=_policy(settings),
@@ -70,14 +73,15 @@ def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Servic
         slots=RunSlots(
             store, runs, Caps(total=settings.max_concurrent_runs, per_repository=settings.max_runs_per_repository)
         ),
-        timelines=Timelines(store),
+        timelines=timelines,
         deliveries=Deliveries(store),
         keys=ApiKeys(store),
         nonces=Nonces(store),
         subjects=Subjects(store),
         commands=Commands(store),
         telling=Telling.on(store),
-        bell=Bell(),
+        tails=Tails.over(runs=runs, timelines=timelines, bell=bell, own_url=settings.own_url),
+        bell=bell,
         command_bell=Bell(),
         forge=forge,
         platform=platform,

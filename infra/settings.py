@@ -172,6 +172,12 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
     heartbeat_seconds: Annotated[float, Meta(ge=0.2, le=120, description="How often a runner says that it lives.")] = (
         5.0
     )
+    event_retention_days: Annotated[
+        int,
+        Meta(
+            ge=7, le=3650, description="How long a run's events are kept; readers who come later are told of the gap."
+        ),
+    ] = 90
     run_timeout_seconds: Annotated[
         int,
         Meta(ge=30, le=86400, description="Wall-clock limit of one attempt. Above 1500 s it takes a job (EXECUTOR)."),

@@ -6,12 +6,13 @@ Every request carries ``Authorization: Bearer RUN_TOKEN`` and is signed as ``inf
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from infra.core.clock import Instant
 from infra.core.run import Checkpoint, Delivered, Discrepancy, Limits, Phase, Reason, State, Usage
+from infra.core.store_rules import MAX_INSTANT
 from infra.core.timeline import EventType
 
 
@@ -231,6 +232,24 @@ class EventBatch(Strict, frozen=True, kw_only=True):
     events: list[WireEvent]
 
 
+class SentEvent(Strict, frozen=True, kw_only=True):
+    """An event as the gateway reads it: the type is checked by hand, so that an unknown one is told apart."""
+
+    sequence: Annotated[int, msgspec.Meta(ge=1, le=10**11)]
+    type: str
+    at: Annotated[Instant, msgspec.Meta(ge=0, le=MAX_INSTANT)]
+    data: dict[str, Any]
+
+
+class EventPost(Strict, frozen=True, kw_only=True):
+    """Body of ``POST /api/ingest/event``: an ``EventBatch``, or the same with one ``event``."""
+
+    run_id: str
+    fence: int
+    event: SentEvent | None = None
+    events: list[SentEvent] | None = None
+
+
 class Ingested(Strict, frozen=True, kw_only=True):
     next_sequence: int
 
@@ -239,6 +258,16 @@ class StoredArtifact(Strict, frozen=True, kw_only=True):
     name: str
     size: int
     sha256: str
+
+
+class ArtifactPart(Strict, frozen=True, kw_only=True):
+    """How much of a file that comes in parts is there: the next part starts at ``offset``, ``total`` is its size.
+    ``stored`` is the file once it is whole."""
+
+    name: str
+    offset: int
+    total: int
+    stored: StoredArtifact | None = None
 
 
 class Settlement(Strict, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 import httpx
 import msgspec
 
-from infra.core.access import sign, signing_key
+from infra.core.access import content_digest, sign, signing_key
 from infra.core.clock import Clock
 from infra.core.errors import (
     Conflict,
@@ -31,6 +31,7 @@ from infra.core.errors import (
 from infra.core.ids import Entropy, new_token
 from infra.core.run import Ended, Fenced, Held
 from infra.wire import (
+    ArtifactPart,
     Beat,
     Claimed,
     ClaimRequest,
@@ -136,6 +137,14 @@ class Gateway:
     async def send_artifact(self, name: str, fence: int, body: bytes) -> StoredArtifact:
         return await self._call("POST", f"/api/ingest/artifact?name={name}&fence={fence}", body, StoredArtifact)
 
+    async def upload_state(self, query: str) -> ArtifactPart:
+        """How far a file that is sent in parts has come; ``query`` names it (``runner/upload.py``)."""
+        return await self._call("GET", f"/api/ingest/artifact?{query}", b"", ArtifactPart)
+
+    async def send_part(self, query: str, part: bytes) -> ArtifactPart:
+        """Raises ``Conflict`` (``offset_mismatch``) when another part is due."""
+        return await self._call("POST", f"/api/ingest/artifact?{query}", part, ArtifactPart)
+
     async def artifact(self, name: str) -> bytes:
         """Raises ``NotFound``."""
         response = await self._answered("GET", f"/api/runs/{self.run_id}/artifacts/{name}", b"")
@@ -183,6 +192,7 @@ class Gateway:
             "content-type": "application/json",
             "x-pullwright-timestamp": str(moment),
             "x-pullwright-nonce": nonce,
+            "x-pullwright-content-sha256": content_digest(body),
             "x-pullwright-signature": sign(key, timestamp=moment, nonce=nonce, method=method, target=target, body=body),
         }
         return await self._http.request(method, target, content=body, headers=headers)

@@ -73,6 +73,7 @@ _WHO = {
     Access.EXECUTE: "API key, execute",
     Access.ADMIN: "API key, admin",
     Access.RUNNER: "run token + signature",
+    Access.RUNNER_STREAM: "run token + signature",
     Access.READ_OR_RUNNER: "API key, read, or run token",
     Access.INTERNAL: "queue or scheduler",
 }

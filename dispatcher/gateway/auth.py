@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dispatcher.call import MIB, Call
 from infra import run_token
-from infra.core.access import signing_key, verify_signature
+from infra.core.access import content_digest, signing_key, verify_signature
+from infra.core.artifacts import check_sha256
 from infra.core.errors import Conflict, Forbidden
 from infra.core.ids import RunId, parse_run_id
 from infra.core.run import Run
@@ -14,8 +15,9 @@ MAX_BODY = 32 * MIB
 """Cloud Run's limit for an HTTP/1 request that is not streamed. https://cloud.google.com/run/quotas"""
 
 
-async def authenticate(call: Call, token: str) -> None:
-    """Sets the call's run. Raises ``Unauthenticated`` (token, signature, clock, replay: each its own code), ``Forbidden``
+async def authenticate(call: Call, token: str, *, streamed: bool = False) -> None:
+    """Sets the call's run. The body is read first and checked – or, where it is ``streamed``, its announced digest is
+    what was signed, and whoever reads the body checks it. Raises ``Unauthenticated`` (token, signature, clock, replay: each its own code), ``Forbidden``
     for another run's path, ``Conflict`` when a newer launch has replaced this one."""
     services, headers = call.services, call.request.headers
     now = services.clock()
@@ -29,7 +31,7 @@ async def authenticate(call: Call, token: str) -> None:
         nonce=nonce,
         method=call.request.method,
         target=_target(call),
-        body=await call.body(MAX_BODY),
+        digest=_announced(call) if streamed else content_digest(await call.body(MAX_BODY)),
         now=now,
     )
     _check_path(call, claims.run_id)
@@ -46,6 +48,11 @@ def check_launch(run: Run, launch: int) -> None:
             code="launch_superseded",
             hint="Stop; nothing is left to do here.",
         )
+
+
+def _announced(call: Call) -> str:
+    call.announced = check_sha256(call.request.headers.get("x-pullwright-content-sha256", ""))
+    return call.announced
 
 
 def _target(call: Call) -> str:

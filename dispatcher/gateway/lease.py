@@ -11,6 +11,7 @@ from dispatcher.engine.execution import take_slot
 from dispatcher.engine.nudge import nudge
 from dispatcher.engine.prepare import Blocked, prepare
 from dispatcher.engine.verify import RUNNER_MAY_REPORT, verified
+from dispatcher.gateway.uploads import Uploads
 from dispatcher.services import Services
 from infra.core import run as rules
 from infra.core.clock import SECOND
@@ -173,6 +174,7 @@ async def settle(call: Call) -> Response:
     services.bell.ring(run_id)
     services.command_bell.ring(run_id)
     await nudge(run, services)
+    await Uploads(services.bucket).discard(run_id)
     return reply(Settled(state=run.state))
 
 

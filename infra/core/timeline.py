@@ -53,6 +53,22 @@ class Chunk:
     events: tuple[Event, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Events that were there once and were removed because they are old. ``first``–``last`` inclusive."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """What a reader gets: events that run on, and what is missing before them."""
+
+    events: tuple[Event, ...]
+    gap: Gap | None = None
+
+
 def next_chunk(expected: int, events: Sequence[Event]) -> Chunk | None:
     """The part of a batch that is new, or None when all of it was stored before (a repeated delivery).
 

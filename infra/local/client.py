@@ -15,7 +15,8 @@ from infra.core.errors import Unavailable, Upstream
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvent:
-    """``kind`` is the event's type, or ``end`` for the last one, whose data is the finished run."""
+    """``kind`` is the event's type, or ``end`` for the last one, whose data is the finished run, or ``gap`` for events that
+    are no longer kept, whose data says which."""
 
     kind: str
     sequence: int
@@ -74,8 +75,12 @@ async def _events(http: httpx.AsyncClient, run_id: str, after: int) -> AsyncIter
             _answer(source.response)
         async for message in source.aiter_sse():
             data = json.loads(message.data)
+            if message.event == "cut":
+                return
             if message.event == "end":
                 yield RunEvent(kind="end", sequence=0, data=data)
+            elif message.event == "gap":
+                yield RunEvent(kind="gap", sequence=data["last"], data=data)
             else:
                 yield RunEvent(kind=message.event, sequence=data["sequence"], data=data["data"])
 

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from infra.core.clock import DAY, Instant, later
 from infra.core.errors import AlreadyExists
 from infra.core.ids import RunId
 from infra.core.store import Create, Documents, Query, Where
-from infra.core.timeline import Chunk, Event, next_chunk
+from infra.core.timeline import Chunk, Event, Gap, Stretch, next_chunk
 from infra.records.codec import decode, encode
+
+_EVENTS_PER_CHUNK = 100
+_MOST_CHUNKS = 32
+"""Of one page; each is a document of at most a megabyte, and most are far smaller."""
 
 
 def _collection(run_id: RunId) -> str:
@@ -22,34 +27,51 @@ def _collection(run_id: RunId) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Timelines:
+    """``retention``: milliseconds after which a chunk may be removed."""
+
     store: Documents
+    retention: int = 90 * DAY
 
     async def next_sequence(self, run_id: RunId) -> int:
         """The number that the run's next event must have (1 for a new run)."""
         page = await self.store.query(_collection(run_id), Query(order_by="last", descending=True, limit=1))
         return decode(page.documents[0], Chunk).last + 1 if page.documents else 1
 
-    async def append(self, run_id: RunId, events: Sequence[Event]) -> int:
+    async def append(self, run_id: RunId, events: Sequence[Event], now: Instant) -> int:
         """Stores what is new of a batch and returns the next expected number. Raises ``Invalid`` for gaps (see ``next_chunk``)."""
-        chunk = next_chunk(await self.next_sequence(run_id), events)
+        expected = await self.next_sequence(run_id)
+        chunk = next_chunk(expected, events)
         if chunk is None:
-            return await self.next_sequence(run_id)
+            return expected
+        path = f"{_collection(run_id)}/{chunk.first:012d}"
         try:
-            await self.store.commit(Create(f"{_collection(run_id)}/{chunk.first:012d}", encode(chunk)))
+            await self.store.commit(Create(path, encode(chunk), later(now, self.retention)))
         except AlreadyExists:
             # the same batch arrived twice at once; whoever won stored it
             return await self.next_sequence(run_id)
         return chunk.last + 1
 
-    async def read(self, run_id: RunId, *, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
-        """Events with a sequence above ``after``, in order, at least ``limit`` of them if there are that many (whole chunks)."""
+    async def read(self, run_id: RunId, *, after: int = 0, limit: int = 500) -> Stretch:
+        """The events with a sequence above ``after``, in order: whole chunks, until there are ``limit`` events or
+        ``_MOST_CHUNKS`` chunks; empty only when there are none."""
         events: list[Event] = []
-        query = Query(where=(Where("last", ">", after),), order_by="last", limit=50)
-        while len(events) < limit:
+        first, chunks, cursor = 0, 0, None
+        while len(events) < limit and chunks < _MOST_CHUNKS:
+            size = _chunks_for(limit - len(events), len(events), chunks)
+            query = Query(where=(Where("last", ">", after),), order_by="last", limit=size, after=cursor)
             page = await self.store.query(_collection(run_id), query)
             for document in page.documents:
-                events.extend(event for event in decode(document, Chunk).events if event.sequence > after)
-            if page.cursor is None:
+                chunk = decode(document, Chunk)
+                first = first or chunk.first
+                events.extend(event for event in chunk.events if event.sequence > after)
+            chunks, cursor = chunks + len(page.documents), page.cursor
+            if cursor is None:
                 break
-            query = Query(where=query.where, order_by="last", limit=50, after=page.cursor)
-        return tuple(events[:limit])
+        gap = Gap(first=after + 1, last=first - 1) if first > after + 1 else None
+        return Stretch(events=tuple(events), gap=gap)
+
+
+def _chunks_for(missing: int, found: int, chunks: int) -> int:
+    """How many chunks to ask for: by what was in those before, because one may hold one event or a thousand."""
+    per_chunk = max(1, found // chunks) if chunks else _EVENTS_PER_CHUNK
+    return max(1, min(_MOST_CHUNKS - chunks, -(-missing // per_chunk)))

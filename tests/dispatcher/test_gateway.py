@@ -163,7 +163,7 @@ async def test_events_are_stored_once_in_order_and_gaps_are_named(plane, runner)
     assert (gap.status_code, code(gap)) == (422, "sequence_gap")
     assert "7" in gap.json()["error"]["hint"]
     unknown = await runner.events(7, 7, type="gossip")
-    assert (unknown.status_code, code(unknown)) == (422, "invalid_body")
+    assert (unknown.status_code, code(unknown)) == (422, "unknown_event_type")
     page = (await plane.http.get(f"/api/runs/{runner.id}/events", headers=await plane.key())).json()
     assert [event["sequence"] for event in page["events"]] == [1, 2, 3, 4, 5, 6]
 

@@ -166,6 +166,7 @@ class Runner:
             "x-pullwright-timestamp": str(timestamp),
             "x-pullwright-nonce": nonce,
             "x-pullwright-signature": signature,
+            "x-pullwright-content-sha256": changed.get("announced") or hashlib.sha256(body).hexdigest(),
         }
 
     async def call(self, method, target, body=None, *, raw=None, **changed):
