@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from infra.core.clock import Instant
+from infra.core.publish_policy import CommitMode
 from infra.core.run import Checkpoint, Delivered, Discrepancy, Limits, Phase, Reason, State, Usage
 from infra.core.store_rules import MAX_INSTANT
 from infra.core.timeline import EventType
+from infra.core.words import CoAuthor
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +69,8 @@ class Assignment(Strict, frozen=True, kw_only=True):
     bot's identity for the commit. ``closes``: issue number to close, 0 for none. ``allowed_domains``: what the agent may reach
     outside, as ``infra/core/egress.py`` reads it. ``record``: whether the conversation with the model is kept as a
     cassette. ``notices``: what people should know about the task, one line each.
+    ``pull``: the open pull request that the commit joins, 0 for a new one; ``draft`` and ``commit_mode``: how it is published.
+    ``co_author``: the person who asked, None when that is nobody the forge knows.
     """
 
     run_id: str
@@ -91,6 +95,10 @@ class Assignment(Strict, frozen=True, kw_only=True):
     record: bool = False
     notices: tuple[str, ...] = ()
     resume_from: ResumeFrom | None = None
+    pull: int = 0
+    draft: bool = False
+    commit_mode: CommitMode = CommitMode.PUSH
+    co_author: CoAuthor | None = None
 
 
 class Claimed(Strict, frozen=True, kw_only=True):

@@ -93,7 +93,23 @@ async def commit(
     git: Git, workspace: Workspace, changes: Changes, *, message: str, identity: Identity, now: Instant
 ) -> str:
     """Makes the commit on top of the base and returns its SHA: the same for the same content, message, identity and second."""
-    moment = f"{now // 1000} +0000"
+    seconds = now // 1000
+    return await commit_tree(
+        git,
+        workspace,
+        changes.tree_sha,
+        parent=changes.base_sha,
+        message=message.encode(),
+        identity=identity,
+        seconds=seconds,
+    )
+
+
+async def commit_tree(
+    git: Git, workspace: Workspace, tree: str, *, parent: str, message: bytes, identity: Identity, seconds: int
+) -> str:
+    """``seconds`` since 1970, of both dates."""
+    moment = f"{seconds} +0000"
     env = {
         "GIT_AUTHOR_NAME": identity.name,
         "GIT_AUTHOR_EMAIL": identity.email,
@@ -102,15 +118,7 @@ async def commit(
         "GIT_COMMITTER_EMAIL": identity.email,
         "GIT_COMMITTER_DATE": moment,
     }
-    made = await git.local(
-        "commit-tree",
-        changes.tree_sha,
-        "-p",
-        changes.base_sha,
-        directory=workspace.git,
-        stdin=message.encode(),
-        env=env,
-    )
+    made = await git.local("commit-tree", tree, "-p", parent, directory=workspace.git, stdin=message, env=env)
     return made.decode().strip()
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from infra.core.changes import Changes
 from infra.core.diff_policy import DiffPolicy
 from infra.core.errors import Invalid, NotFound, PullwrightError
-from infra.core.forge import PullRequest
+from infra.core.forge import NewPullRequest
 from infra.core.ids import RunId, parse_run_id
 from infra.core.run import Checkpoint, Delivered, Ended, Fenced, Held, Phase, Reason, State, Usage
 from infra.core.secret_scan import Scanner
@@ -32,7 +32,8 @@ from runner.gateway import Gateway
 from runner.git import Remote, parse_remote
 from runner.inspection import PATCH, Inspector
 from runner.lease import Lease
-from runner.publish import Work, publish
+from runner.publish import Published, Work, publish
+from runner.pull_template import pull_template
 from runner.questions import Questions
 from runner.saved_work import bundle, restore
 from runner.stream import Stream
@@ -211,12 +212,12 @@ class Attempt:
                 await self._clone(place)
                 result = await self._agent(place)
                 saved = await self._save(place, result)
-            pull = await self._publish(place, saved)
+            published = await self._publish(place, saved)
         delivered = Delivered(
-            number=pull.number,
-            url=pull.url,
-            branch=pull.head_branch,
-            head_sha=saved.head_sha,
+            number=published.pull.number,
+            url=published.pull.url,
+            branch=published.pull.head_branch,
+            head_sha=published.head_sha,
             files_changed=saved.changes.files_changed,
             lines_added=saved.changes.lines_added,
             lines_removed=saved.changes.lines_removed,
@@ -273,7 +274,7 @@ class Attempt:
             )
         await self._inspect(place, changes)
         identity = Identity(name=self.assignment.author_name, email=self.assignment.author_email)
-        message = commit_message(self._redacted(self.assignment.title), self.run_id)
+        message = commit_message(self._redacted(self.assignment.title), self.run_id, self.assignment.co_author)
         self._check_words({"the branch": self.assignment.branch, "the commit message": message})
         head = await commit(
             self.tools.git,
@@ -298,20 +299,26 @@ class Attempt:
         )
         return Saved(head_sha=head, summary=summary, changes=changes)
 
-    async def _publish(self, place: Workspace, saved: Saved) -> PullRequest:
+    async def _publish(self, place: Workspace, saved: Saved) -> Published:
         await self._enter(Phase.PUBLISHING, f"{saved.changes.files_changed} files")
         if self._lease.cancelled:
             raise asyncio.CancelledError
         credentials = await self._credentials("publish")
         remote = parse_remote(self.assignment.git_url, credentials.token)
-        identity = Identity(name=self.assignment.author_name, email=self.assignment.author_email)
         work = Work(
             run_id=self.run_id,
             base_sha=self.assignment.base_sha,
             head_sha=saved.head_sha,
             branch=self.assignment.branch,
-            identity=identity,
+            identity=Identity(name=self.assignment.author_name, email=self.assignment.author_email),
+            pull=self.assignment.pull,
         )
+        new = await self._new_pull(place, saved)
+        self._check_words({"the title": new.title, "the description": new.body, "the branch": work.branch})
+        async with self.tools.repository(self.assignment, credentials) as forge:
+            return await publish(self.tools.git, place, remote, forge, work, new=new)
+
+    async def _new_pull(self, place: Workspace, saved: Saved) -> NewPullRequest:
         facts = PullFacts(
             run_id=self.run_id,
             run_url=self.assignment.run_url,
@@ -324,20 +331,15 @@ class Attempt:
             closes=self.assignment.closes,
             rehearsal=self.assignment.rehearsal,
             notices=self.assignment.notices,
+            template=await pull_template(self.tools.git, place, self.assignment.base_sha),
         )
-        title, body = pull_title(self._redacted(self.assignment.title)), pull_body(facts)
-        self._check_words({"the title": title, "the description": body, "the branch": work.branch})
-        async with self.tools.repository(self.assignment, credentials) as forge:
-            return await publish(
-                self.tools.git,
-                place,
-                remote,
-                forge,
-                work,
-                base_branch=self.assignment.ref,
-                title=title,
-                body=body,
-            )
+        return NewPullRequest(
+            title=pull_title(self._redacted(self.assignment.title)),
+            body=pull_body(facts),
+            head_branch=self.assignment.branch,
+            base_branch=self.assignment.ref,
+            draft=self.assignment.draft,
+        )
 
     async def _inspect(self, place: Workspace, changes: Changes) -> None:
         """Ends the run as blocked unless the change may leave this machine; then it is kept as a patch, for people."""

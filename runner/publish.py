@@ -1,43 +1,58 @@
 """From a commit to a pull request: one branch, never another's commits, and the same answer however often it is asked.
 
 The push leaves from the supervisor's repository by exact SHA. ``--force-with-lease`` makes "nobody else was first" a
-condition that the remote checks together with the update, so two attempts and a person can race without harm.
+condition that the remote checks together with the update, so two attempts and a person can race without harm. Whoever was
+first keeps what is there: our commit goes on top of it where the two can be merged.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from infra.core.errors import Conflict, Invalid, NotFound, PullwrightError
 from infra.core.forge import NewPullRequest, PullRequest, RepositoryForge
 from infra.core.ids import RunId
+from infra.core.publish_policy import is_own_branch
+from infra.core.repository import parse_ref
 from infra.core.words import marked_run, names_run
 from runner.clone import PAUSES, patiently
-from runner.collect import Identity
-from runner.git import Git, Remote
+from runner.collect import Identity, commit_tree
+from runner.git import Git, GitFailed, Remote
 from runner.refusals import MovedOn
 from runner.saved_work import read_commit
 from runner.workspace import Workspace
 
-_BRANCH = re.compile(r"claude/run-[0-9a-z]{26}(?:-[0-9a-z]{1,8})?")
 _THEIRS = "refs/pullwright/theirs"
 _TRIES = 4
+_DEPTH = 100
+"""Commits of others that may have come in between; ours is not put on top of more."""
 _SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A commit of ours that should become visible: where it is from, whose it is and which branch it goes to."""
+    """A commit of ours that should become visible: where it is from, whose it is and which branch it goes to.
+
+    ``pull``: the open pull request whose branch that is; 0 for a branch of the run's own.
+    """
 
     run_id: RunId
     base_sha: str
     head_sha: str
     branch: str
     identity: Identity
+    pull: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """``head_sha``: the commit that holds the work; the branch may have gone on from there."""
+
+    pull: PullRequest
+    head_sha: str
 
 
 async def publish(
@@ -47,48 +62,69 @@ async def publish(
     forge: RepositoryForge,
     work: Work,
     *,
-    base_branch: str,
-    title: str,
-    body: str,
+    new: NewPullRequest,
     pauses: Sequence[float] = PAUSES,
-) -> PullRequest:
-    """Pushes the commit and opens its pull request, or adopts the one that this run already has, open or closed.
+) -> Published:
+    """Pushes the commit, and opens its pull request or adopts the one that this run already has, open or closed.
 
-    Safe to repeat after any interruption. ``base_branch`` empty: the repository's default branch. Raises what ``push``
-    and the forge raise.
+    Safe to repeat after any interruption. ``new`` without a base: the repository's default branch. With ``work.pull`` the
+    commit joins that pull request and none is opened. Raises what ``push`` and the forge raise.
     """
-    asked = asyncio.ensure_future(_look_around(forge, work, base_branch))
+    if work.pull:
+        head = await push(git, workspace, remote, work, pauses=pauses)
+        return Published(pull=await forge.pull(work.pull), head_sha=head)
+    asked = asyncio.ensure_future(_look_around(forge, work, new.base_branch))
     try:
-        await push(git, workspace, remote, work, pauses=pauses)
+        head = await push(git, workspace, remote, work, pauses=pauses)
         existing, base = await asked
     finally:
         asked.cancel()
-    if existing is not None:
-        return existing
-    return await forge.open_pull(NewPullRequest(title=title, body=body, head_branch=work.branch, base_branch=base))
+    return Published(pull=existing or await forge.open_pull(replace(new, base_branch=base)), head_sha=head)
 
 
-async def push(git: Git, workspace: Workspace, remote: Remote, work: Work, *, pauses: Sequence[float] = PAUSES) -> None:
-    """Puts ``work.head_sha`` on its branch: creates it, finds it done, or replaces an earlier attempt's commit of this run.
+async def push(git: Git, workspace: Workspace, remote: Remote, work: Work, *, pauses: Sequence[float] = PAUSES) -> str:
+    """Puts ``work.head_sha`` on its branch and returns the commit that holds it: creates the branch, finds it done, replaces
+    an earlier attempt's commit of this run, or adds to what others have put there meanwhile.
 
-    Raises ``Conflict`` (``branch_taken``) when anybody else's commit is there; nothing of theirs is ever lost. Raises the
-    remote's refusals (``runner/refusals.py``), after trying again when it could not be reached.
+    Raises ``Conflict`` (``branch_taken``) when that cannot be; nothing of theirs is ever lost. Raises the remote's refusals
+    (``runner/refusals.py``), after trying again when it could not be reached.
     """
-    if _BRANCH.fullmatch(work.branch) is None:
-        raise Invalid("Only branches named claude/RUN are ever pushed.", code="invalid_branch")
-    expected = ""
+    _check_branch(work)
+    lease = work.base_sha if work.pull else ""
+    head = work.head_sha
     for _ in range(_TRIES):
         try:
-            await patiently(partial(_push, git, workspace, remote, work, expected), pauses)
+            await patiently(partial(_push, git, workspace, remote, work, head=head, lease=lease), pauses)
         except MovedOn:
-            expected = await _ours_to_replace(git, workspace, remote, work, pauses)
+            tip = await _tip(git, workspace, remote, work, pauses)
+            if tip is None and work.pull:
+                raise _gone(work) from None
+            if tip is None:
+                lease = ""
+                continue
+            if await _holds(git, workspace, tip, work.head_sha):
+                return work.head_sha
+            lease = tip
+            head = (
+                work.head_sha if await _replaces(git, workspace, work, tip) else await rebase(git, workspace, work, tip)
+            )
+            if head == tip:
+                return tip
         else:
-            return
+            return head
     raise Conflict(
         f"The branch {work.branch} kept changing while it was being pushed.",
         code="branch_taken",
         hint="Something else writes to it; stop that, then retry the run.",
     )
+
+
+def _check_branch(work: Work) -> None:
+    """Raises ``Invalid`` for what is no plain branch name (it becomes part of a refspec), and for a branch that is neither the
+    run's own nor the one it was asked to add to."""
+    plain = parse_ref(work.branch) == work.branch and not work.branch.startswith(("refs/", "-", "+"))
+    if not plain or not (work.pull or is_own_branch(work.branch, work.run_id)):
+        raise Invalid("That is not a branch that a run may push.", code="invalid_branch")
 
 
 async def _look_around(forge: RepositoryForge, work: Work, base_branch: str) -> tuple[PullRequest | None, str]:
@@ -101,7 +137,7 @@ async def _look_around(forge: RepositoryForge, work: Work, base_branch: str) -> 
     return next((pull for pull in pulls if marked_run(pull.body) == work.run_id), None), base
 
 
-async def _push(git: Git, workspace: Workspace, remote: Remote, work: Work, lease: str) -> None:
+async def _push(git: Git, workspace: Workspace, remote: Remote, work: Work, *, head: str, lease: str) -> None:
     ref = f"refs/heads/{work.branch}"
     await git.transport(
         "push",
@@ -113,21 +149,21 @@ async def _push(git: Git, workspace: Workspace, remote: Remote, work: Work, leas
         f"--force-with-lease={ref}:{lease}",
         "--end-of-options",
         remote.url,
-        f"{work.head_sha}:{ref}",
+        f"{head}:{ref}",
         directory=workspace.git,
         remote=remote,
         seconds=_SECONDS,
     )
 
 
-async def _ours_to_replace(git: Git, workspace: Workspace, remote: Remote, work: Work, pauses: Sequence[float]) -> str:
-    """The commit now on the branch, if an earlier attempt of this run made it; empty when the branch is gone again."""
+async def _tip(git: Git, workspace: Workspace, remote: Remote, work: Work, pauses: Sequence[float]) -> str | None:
+    """The commit that is on the branch now, with the history above it; None when there is no such branch (any more)."""
 
     async def fetch() -> None:
         await git.transport(
             "fetch",
             "--quiet",
-            "--depth=1",
+            f"--depth={_DEPTH}",
             "--no-tags",
             "--no-write-fetch-head",
             "--no-recurse-submodules",
@@ -144,23 +180,63 @@ async def _ours_to_replace(git: Git, workspace: Workspace, remote: Remote, work:
         await patiently(fetch, pauses)
     except NotFound as error:
         if error.code == "ref_not_found":
-            return ""
+            return None
         raise
-    tip = await asyncio.to_thread((workspace.git / _THEIRS).read_text)
-    there = await read_commit(git, workspace.git, tip.strip())
-    ours = (
+    return (await asyncio.to_thread((workspace.git / _THEIRS).read_text)).strip()
+
+
+async def _replaces(git: Git, workspace: Workspace, work: Work, tip: str) -> bool:
+    """Whether an earlier attempt of this run made the commit at the tip, so that ours takes its place."""
+    there = await read_commit(git, workspace.git, tip)
+    return (
         there.parents == (work.base_sha,)
         and (there.committer_name, there.committer_email) == (work.identity.name, work.identity.email)
         and names_run(there.message, work.run_id)
     )
-    if not ours:
-        raise _taken(work, there.sha)
-    return there.sha
+
+
+async def _holds(git: Git, workspace: Workspace, tip: str, commit: str) -> bool:
+    """Whether the branch has the commit already: our answer was lost, or somebody went on from it."""
+    try:
+        await git.local("merge-base", "--is-ancestor", commit, tip, directory=workspace.git)
+    except GitFailed:
+        return False
+    return True
+
+
+async def rebase(git: Git, workspace: Workspace, work: Work, tip: str) -> str:
+    """Our commit once more on top of ``tip``, merged without a working copy; ``tip`` itself where it has all of it already.
+
+    Raises ``Conflict`` (``branch_taken``) when the two touch the same lines, or when the branch does not come from our base.
+    """
+    if not await _holds(git, workspace, tip, work.base_sha):
+        raise _taken(work, tip)
+    try:
+        merged = await git.local("merge-tree", "--write-tree", tip, work.head_sha, directory=workspace.git)
+    except GitFailed as error:
+        raise _taken(work, tip) from error
+    tree = merged.decode().split("\n", 1)[0]
+    if tree == (await git.local("rev-parse", f"{tip}^{{tree}}", directory=workspace.git)).decode().strip():
+        return tip
+    header, _, message = (await git.local("cat-file", "commit", work.head_sha, directory=workspace.git)).partition(
+        b"\n\n"
+    )
+    seconds = int(header.rsplit(b" ", 2)[1])  # "committer NAME <EMAIL> SECONDS ZONE" comes last
+    return await commit_tree(git, workspace, tree, parent=tip, message=message, identity=work.identity, seconds=seconds)
+
+
+def _gone(work: Work) -> PullwrightError:
+    return Conflict(
+        f"The branch {work.branch} of pull request #{work.pull} was deleted while the run worked.",
+        code="branch_gone",
+        hint="Restore the branch, then ask again; the work is kept with the run.",
+    )
 
 
 def _taken(work: Work, sha: str) -> PullwrightError:
     return Conflict(
-        f"The branch {work.branch} holds commit {sha[:12]}, which this run did not make; it was left as it is.",
+        f"The branch {work.branch} holds commit {sha[:12]}, which this run did not make and cannot be put on top of; "
+        "it was left as it is.",
         code="branch_taken",
         hint="Merge, rename or delete that branch, then retry the run.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from dispatcher.engine.target import aimed
 from dispatcher.services import Services
 from infra.core.errors import Invalid, NotFound
 from infra.core.forge import RepositoryForge
@@ -70,9 +71,10 @@ async def prepare(run: Run, services: Services) -> Run | Blocked:
         run = _shown(run)
     except Invalid as error:
         return Blocked(State.BLOCKED, Reason(code=error.code, message=error.message, hint=error.hint))
-    if run.base_sha:
-        return run
     try:
+        run = await aimed(run, repository, services.settings.publishing)
+        if run.base_sha:
+            return run
         ref = run.ref or (await repository.facts()).default_branch
         return replace(run, ref=ref, base_sha=await _resolve(repository, name, ref))
     except (Invalid, NotFound) as error:

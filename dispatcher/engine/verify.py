@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dispatcher.services import Services
-from infra.core.errors import NotFound
+from infra.core.conversing import Relation
+from infra.core.errors import Invalid, NotFound
+from infra.core.forge import PullRequest, RepositoryForge
 from infra.core.repository import Repository
 from infra.core.run import Delivered, Reason, Run, State
 from infra.wire import Settlement
@@ -40,9 +42,17 @@ async def _problem(run: Run, delivered: Delivered, services: Services) -> str:
         return f"Pull request #{pull.number} is from {pull.head_branch}, not from {run.branch}."
     if pull.state != "open" and not pull.merged:
         return f"Pull request #{pull.number} is {pull.state}."
-    if pull.head_sha != delivered.head_sha and not pull.merged:
+    if pull.head_sha != delivered.head_sha and not pull.merged and not await _went_on(repository, delivered, pull):
         return f"Pull request #{pull.number} has head {pull.head_sha[:12]}, but {delivered.head_sha[:12]} was pushed."
     return ""
+
+
+async def _went_on(repository: RepositoryForge, delivered: Delivered, pull: PullRequest) -> bool:
+    """Somebody has added commits to ours since it was pushed: that is no failure."""
+    try:
+        return await repository.compare(delivered.head_sha, pull.head_sha) is Relation.AHEAD
+    except (NotFound, Invalid):
+        return False
 
 
 def _unverified(message: str) -> Reason:

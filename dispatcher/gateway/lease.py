@@ -10,6 +10,7 @@ from dispatcher.call import Call, reply
 from dispatcher.engine.execution import take_slot
 from dispatcher.engine.nudge import nudge
 from dispatcher.engine.prepare import Blocked, prepare
+from dispatcher.engine.target import co_author
 from dispatcher.engine.verify import RUNNER_MAY_REPORT, verified
 from dispatcher.gateway.uploads import Uploads
 from dispatcher.services import Services
@@ -92,7 +93,8 @@ async def _pinned(run: Run, services: Services) -> Run:
 
 async def _assignment(run: Run, services: Services) -> Assignment:
     settings = services.settings
-    bot = await (await services.forge()).bot_identity()
+    forge = await services.forge()
+    bot = await forge.bot_identity()
     return Assignment(
         run_id=run.id,
         owner=run.owner,
@@ -104,7 +106,7 @@ async def _assignment(run: Run, services: Services) -> Assignment:
         branch=run.branch,
         title=run.title,
         prompt=build_prompt(run),
-        closes=run.origin.issue,
+        closes=0 if run.origin.pull else run.origin.issue,
         requested_by=run.origin.actor,
         author_name=bot.name,
         author_email=bot.email,
@@ -115,6 +117,10 @@ async def _assignment(run: Run, services: Services) -> Assignment:
         notices=(notice(run.removed),) if run.removed else (),
         allowed_domains=settings.allowed_domain_list,
         record=settings.record_cassettes,
+        pull=run.pull,
+        draft=settings.publishing.draft,
+        commit_mode=settings.publishing.commit_mode,
+        co_author=await co_author(run, forge),
     )
 
 

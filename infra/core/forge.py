@@ -57,6 +57,14 @@ class BotIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A person. ``email``: the forge's own address for commits, which tells nothing about the person."""
+
+    login: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryFacts:
     default_branch: str
     private: bool
@@ -133,6 +141,10 @@ class Forge(Protocol):
 
     def on(self, installation_id: int, repository: Repository) -> RepositoryForge:
         """The repository as the control plane sees it (short-lived tokens are managed inside)."""
+        ...
+
+    async def account(self, installation_id: int, login: str) -> Account:
+        """Raises ``NotFound``."""
         ...
 
     async def bot_identity(self) -> BotIdentity:

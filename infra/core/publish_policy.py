@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from infra.core.errors import Invalid
+from infra.core.ids import RunId
 from infra.core.repository import parse_ref
 from infra.core.run import Run
 
@@ -14,7 +15,7 @@ DEFAULT_BRANCH_TEMPLATE = "claude/{run}"
 MAX_BRANCH_CHARS = 100
 _PLACES = ("run", "short", "issue", "title", "actor")
 _PLACE = re.compile(r"\{([^{}]*)\}")
-_SHORT = 8
+SHORT_CHARS = 8
 
 
 class CommitMode(StrEnum):
@@ -52,7 +53,7 @@ class PublishPolicy:
 
 def branch_name(template: str, run: Run) -> str:
     """The branch of a new pull request. Two runs never share one: a name without the run's id gets its end."""
-    short = run.id[-_SHORT:]
+    short = run.id[-SHORT_CHARS:]
     values = {
         "run": run.id,
         "short": short,
@@ -61,7 +62,12 @@ def branch_name(template: str, run: Run) -> str:
         "actor": _slug(run.origin.actor)[:39] or "somebody",
     }
     name = _filled(template, values)[:MAX_BRANCH_CHARS].rstrip("-/.")
-    return name if run.id in name or short in name else f"{name}-{short}"
+    return name if is_own_branch(name, run.id) else f"{name}-{short}"
+
+
+def is_own_branch(name: str, run_id: RunId) -> bool:
+    """Whether a branch can only be this run's: its name carries the end of the run's id."""
+    return run_id[-SHORT_CHARS:] in name
 
 
 def _filled(template: str, values: dict[str, str]) -> str:

@@ -17,10 +17,12 @@ from infra.core.run import Usage
 
 TITLE_CHARS = 72
 LISTED_FILES = 20
+TEMPLATE_CHARS = 10_000
 
 RUN_TRAILER = "Pullwright-Run"
 
 _UNTITLED = "Changes by Claude"
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _MARKER = re.compile(r"<!-- pullwright:run=(run-[0-9a-z]{26}) -->")
 # git rebase --autosquash acts on these first words. https://git-scm.com/docs/git-rebase#Documentation/git-rebase.txt---autosquash
 _AUTOSQUASH = re.compile(r"^((fixup|squash|amend)!\s*)+", re.IGNORECASE)
@@ -39,7 +41,7 @@ class CoAuthor:
 class PullFacts:
     """What a pull request says about its run. ``seconds``: how long the run took. ``closes``: issue number, 0 for none.
 
-    ``notices``: what reviewers should know about the task, one line each.
+    ``notices``: what reviewers should know about the task, one line each. ``template``: the repository's own, from its base.
     """
 
     run_id: RunId
@@ -53,6 +55,7 @@ class PullFacts:
     closes: int = 0
     rehearsal: bool = False
     notices: tuple[str, ...] = ()
+    template: str = ""
 
 
 def pull_title(task_title: str) -> str:
@@ -86,6 +89,8 @@ def pull_body(facts: PullFacts) -> str:
         f"### How it was run\n\n{_how(facts)}",
     ]
     sections += [f"**Note:** {as_line(told)}" for told in facts.notices]
+    if template := _COMMENT.sub("", plain(facts.template)).strip():
+        sections.append(f"---\n\n{shortened(template, TEMPLATE_CHARS)}\n\n---")
     if facts.closes:
         sections.append(f"Closes #{facts.closes}")
     who = f" for {as_code(facts.requested_by)}" if facts.requested_by else ""

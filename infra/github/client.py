@@ -15,6 +15,7 @@ from infra.core.forge import (
     CONTROL_EXTRAS,
     CONTROL_PERMISSIONS,
     AccessToken,
+    Account,
     BotIdentity,
     Installation,
     NewPullRequest,
@@ -183,10 +184,14 @@ class GitHubForge:
             installed = next((one for one in await self._as_app(calls.installations()) if not one.suspended), None)
             if installed is None:
                 raise NotFound("The GitHub App is installed nowhere.", code="app_not_installed", hint=_INSTALL)
-            token = await self._as_app(calls.access_token(installed.id, None, _ANYTHING))
-            bot = await self._transport.send(calls.user(name), token.value, self._pace(installed.id))
-            self._identity = BotIdentity(name=name, email=f"{bot.id}+{name}@users.noreply.github.com")
+            bot = await self.account(installed.id, name)
+            self._identity = BotIdentity(name=name, email=bot.email)
         return self._identity
+
+    async def account(self, installation_id: int, login: str) -> Account:
+        token = await self._as_app(calls.access_token(installation_id, None, _ANYTHING))
+        user = await self._transport.send(calls.user(login), token.value, self._pace(installation_id))
+        return Account(login=user.login, email=f"{user.id}+{user.login}@users.noreply.github.com")
 
     async def close(self) -> None:
         await self._transport.close()

@@ -40,7 +40,7 @@ class _Problem(Shape, frozen=True, kw_only=True):
 
 
 class _Answer(Shape, frozen=True, kw_only=True):
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
     errors: tuple[_Problem, ...] = ()
 
 
@@ -112,7 +112,7 @@ def _call(
         answer = msgspec.json.decode(body, type=_Answer)
         if answer.errors:
             raise _refusal(answer.errors[0], about)
-        return read(bytes(answer.data or b"null"))
+        return read(bytes(answer.data))
 
     return Call(
         method="POST",

@@ -300,3 +300,10 @@ def test_notes_for_reviewers_are_lines_that_do_nothing():
     assert "**Note:** 1 hidden passage was removed" in body
     assert "@you" not in body
     assert "\n# x" not in body
+
+
+def test_the_repositorys_template_follows_without_its_hidden_remarks():
+    body = pull_body(replace(FACTS, template="<!-- say why -->\n## Checklist\n\n- [ ] tests\n<!-- pullwright:run=x"))
+    assert "---\n\n## Checklist\n\n- [ ] tests\n\n---" in body
+    assert "say why" not in body
+    assert marked_run(body) == RUN

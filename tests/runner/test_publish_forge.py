@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from infra.core.errors import Forbidden
-from infra.core.forge import CLONE_PERMISSIONS, PUBLISH_PERMISSIONS, AccessToken
+from infra.core.forge import CLONE_PERMISSIONS, PUBLISH_PERMISSIONS, AccessToken, NewPullRequest
 from infra.core.repository import Repository
 from infra.core.words import commit_message, marked_run, marker
 from infra.github.client import GitHubRepository
@@ -15,9 +15,10 @@ from runner.clone import clone
 from runner.collect import collect, commit
 from runner.git import Git, parse_remote
 from runner.publish import Work, publish
+from runner.pull_template import pull_template
 from runner.workspace import workspace
 from tests.world.forge import forge_world
-from tests.world.git_scene import BOT, BRANCH, NOW, RUN
+from tests.world.git_scene import BOT, BRANCH, NOW, RUN, a_scene
 
 
 class Attempt:
@@ -48,11 +49,11 @@ class Attempt:
         )  # fmt: skip
         remote = parse_remote(self.github.clone_url(), token)
         try:
-            pull = await publish(
-                self.git, self.ws, remote, forge, work, base_branch="", title="Round totals",
-                body=f"Rounded.\n\n{marker(RUN)}", pauses=(),
-            )  # fmt: skip
-            return head, pull, await forge.resolve(BRANCH)
+            new = NewPullRequest(
+                title="Round totals", body=f"Rounded.\n\n{marker(RUN)}", head_branch=BRANCH, base_branch=""
+            )
+            published = await publish(self.git, self.ws, remote, forge, work, new=new, pauses=())
+            return head, published.pull, await forge.resolve(BRANCH)
         finally:
             await forge.close()
 
@@ -96,3 +97,21 @@ async def test_a_workflow_file_needs_a_permission_that_we_do_not_ask_for(attempt
         await attempt.publish()
     assert caught.value.code == "workflow_permission"
     assert "ci.yml" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "name", ["PULL_REQUEST_TEMPLATE.md", ".github/pull_request_template.md", "docs/pull_request_template.md"]
+)
+async def test_the_repositorys_template_is_read_from_its_base(tmp_path, name):
+    async with a_scene(tmp_path, {name: "## Why\n", "README.md": "x\n"}) as scene:
+        await scene.clone()
+        (scene.ws.tree / name).write_text("## Something else\n")
+        head = await scene.commit()
+        assert await pull_template(scene.git, scene.ws, scene.base) == "## Why\n"
+        assert await pull_template(scene.git, scene.ws, head) == "## Something else\n"
+
+
+async def test_a_repository_without_a_template_has_none(tmp_path):
+    async with a_scene(tmp_path) as scene:
+        await scene.clone()
+        assert await pull_template(scene.git, scene.ws, scene.base) == ""

@@ -11,8 +11,12 @@ from dataclasses import replace
 import httpx
 import msgspec
 
+from dispatcher.engine.launch import launch, new_run
 from infra.core.clock import SECOND
 from infra.core.ids import parse_run_id
+from infra.core.repository import Repository
+from infra.core.run import Origin
+from infra.core.trigger import Action, RunRequest
 from infra.github.app_auth import AppCredentials
 from infra.github.client import GitHubForge
 from infra.github.transport import Transport
@@ -21,6 +25,29 @@ from infra.local.forge.faults import Fault
 from infra.platform_secrets import INTERNAL_KEY
 from tests.world.control_plane import URL
 from tests.world.forge import APP_ID, bearer, key_pair
+from tests.world.git_http import git
+
+
+async def branch(github, name, files, *, onto="main", message="A change"):
+    """A commit by alice on a new or existing branch, pushed as she would; returns its SHA."""
+    directory = github.forge.world.directory(github.repo.id)
+    index = {"GIT_INDEX_FILE": str(directory / f"index-{uuid.uuid4().hex}")}
+    git("read-tree", onto, cwd=directory, env=index)
+    for path, content in files.items():
+        blob = git("hash-object", "-w", "--stdin", cwd=directory, stdin=content.encode())
+        git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", cwd=directory, env=index)
+    tree = git("write-tree", cwd=directory, env=index)
+    sha = git("commit-tree", tree, "-p", git("rev-parse", onto, cwd=directory), "-m", message, cwd=directory)
+    known = await github.http.get(f"{github.path}/git/ref/heads/{name}", headers=bearer(github.person))
+    if known.status_code == 200:
+        answer = await github.http.patch(
+            f"{github.path}/git/refs/heads/{name}", json={"sha": sha}, headers=bearer(github.person)
+        )
+    else:
+        new = {"ref": f"refs/heads/{name}", "sha": sha}
+        answer = await github.http.post(f"{github.path}/git/refs", json=new, headers=bearer(github.person))
+    assert answer.status_code in {200, 201}, answer.text
+    return sha
 
 
 class Conversation:
@@ -37,6 +64,38 @@ class Conversation:
         virtual(plane)
         issue = await plane.github.forge.open_issue(plane.github.repo, title, "By one.", labels=labels, author="alice")
         return cls(plane, issue.number)
+
+    @classmethod
+    async def on_a_pull(cls, plane, head="feature"):
+        """A pull request by alice that changes a line, and her comment on that line."""
+        virtual(plane)
+        github = plane.github
+        await branch(github, head, {"src/cart.py": "def total(prices):\n    return sum(prices) + 1\n"})
+        talk = cls(plane, 0)
+        pull = await talk.post("pulls", {"title": "Add one", "head": head, "base": "main", "body": "One more."})
+        talk.number, talk.head_sha = pull["number"], pull["head"]["sha"]
+        line = {"body": "Why one?", "path": "src/cart.py", "line": 2, "side": "RIGHT", "commit_id": talk.head_sha}
+        talk.line_comment = (await talk.post(f"pulls/{talk.number}/comments", line))["id"]
+        return talk
+
+    async def start_on_pull(self, **origin):
+        services = self.plane.services
+        request = RunRequest(
+            repository=Repository("acme", "shop"),
+            installation_id=self.github.installation.id,
+            ref="",
+            title="Explain the one",
+            task="Why one?",
+            action=Action.CREATE_PR,
+            origin=Origin(kind="github_issue", actor="alice", issue=self.number, pull=True, **origin),
+            limits=services.policy.limits,
+            model="m",
+            removed=(),
+        )
+        run = new_run(request, services, self.plane.now)
+        await launch(run, services)
+        self._tasks[run.id] = self.plane.queue.tasks[-1]
+        return run.id
 
     async def start(self):
         """A labelled issue, as the webhook tells it."""
@@ -91,17 +150,17 @@ class Conversation:
         return [call for call in self.github.forge.calls if call.method != "GET" and "access_tokens" not in call.path]
 
     async def comments(self):
-        return await self._get(f"issues/{self.number}/comments")
+        return await self.get(f"issues/{self.number}/comments")
 
     async def only_comment(self):
         (comment,) = await self.comments()
         return comment
 
     async def reactions(self):
-        return [one["content"] for one in await self._get(f"issues/{self.number}/reactions")]
+        return [one["content"] for one in await self.get(f"issues/{self.number}/reactions")]
 
     async def labels(self):
-        return [one["name"] for one in await self._get(f"issues/{self.number}/labels")]
+        return [one["name"] for one in await self.get(f"issues/{self.number}/labels")]
 
     async def say(self, body, person="alice"):
         answer = await self.github.http.post(
@@ -116,7 +175,19 @@ class Conversation:
             f"{self.github.path}/issues/comments/{number}", headers=bearer(self.github.person)
         )
 
-    async def _get(self, path):
+    async def post(self, path, body, person="alice"):
+        token = self.github.forge.person_token(person)
+        answer = await self.github.http.post(f"{self.github.path}/{path}", json=body, headers=bearer(token))
+        assert answer.status_code in {200, 201}, answer.text
+        return answer.json()
+
+    async def thread(self):
+        return (await self.get(f"pulls/{self.number}/comments"))[1:]
+
+    async def resolved(self):
+        return [one.id for one in self.github.forge.world.resolutions]
+
+    async def get(self, path):
         answer = await self.github.http.get(f"{self.github.path}/{path}", headers=bearer(self.github.person))
         assert answer.status_code == 200, answer.text
         return answer.json()

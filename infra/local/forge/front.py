@@ -12,6 +12,7 @@ from infra.local.forge.faults import Fault, Faults
 from infra.local.forge.git.cgi import Message, Receive, Scope, Send
 from infra.local.forge.git.smart_http import SmartHttp, is_git
 from infra.local.forge.pages.site import Site
+from infra.local.forge.rest.graphql import PATH as GRAPHQL
 from infra.local.forge.rest.router import PREFIX, Rest
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -79,7 +80,7 @@ class Front:
         path = scope["path"]
         if path.startswith(ADMIN) and path != "/_forge/style.css":
             return self._admin
-        if path == PREFIX or path.startswith(f"{PREFIX}/"):
+        if path in {PREFIX, GRAPHQL} or path.startswith(f"{PREFIX}/"):
             return self._rest
         return self._git if is_git(path) else self._site
 

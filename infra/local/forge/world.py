@@ -25,6 +25,7 @@ from infra.local.forge.reaction import Reaction
 from infra.local.forge.repository import Repository
 from infra.local.forge.review import Review, ReviewComment
 from infra.local.forge.tables import Database, Table
+from infra.local.forge.thread import Resolution
 from infra.local.forge.token import Token
 from infra.local.forge.webhooks import Webhooks
 
@@ -76,6 +77,7 @@ class World:
         self.reactions = Table(database, Reaction, group=lambda row: row.subject)
         self.reviews = Table(database, Review, group=lambda row: (row.repository, row.number))
         self.review_comments = Table(database, ReviewComment, group=lambda row: (row.repository, row.number))
+        self.resolutions = Table(database, Resolution)
         self.checks = Table(database, CheckRun, group=lambda row: (row.repository, row.sha))
         self.statuses = Table(database, CommitStatus, group=lambda row: (row.repository, row.sha))
         self.deliveries = Table(database, Delivery)

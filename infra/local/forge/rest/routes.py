@@ -8,6 +8,7 @@ from infra.local.forge.rest import (
     checks,
     comments,
     commits,
+    graphql,
     issues,
     labels,
     meta,
@@ -53,6 +54,7 @@ def _reactions(below: str, read: Need, write: Need) -> tuple[Route, ...]:
 
 _ROUTES = (
     Route("GET", "/", meta.get_root, Rule.ANYONE),
+    Route("POST", graphql.PATH, graphql.answer, Rule.ANYONE),
     Route("GET", "/meta", meta.get_meta, Rule.ANYONE),
     Route("GET", "/user", repositories.get_me, Rule.PERSON),
     Route("GET", "/users/{login}", repositories.get_user, Rule.ANYONE),
