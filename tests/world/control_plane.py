@@ -67,6 +67,14 @@ class ControlPlane:
     def now(self):
         return self.services.clock()
 
+    def with_services(self, services):
+        """The same world with other collaborators."""
+        return ControlPlane(services, self.github)
+
+    def holder(self, run_id, token):
+        """Who holds this token of a run."""
+        return Runner(self, ProcessIssue(run_id=run_id, token=token, gateway_url=URL))
+
     async def key(self, permission=Permission.ADMIN):
         text, record = new_api_key(name="tests", permission=permission, now=self.now, entropy=os.urandom)
         await self.services.keys.add(record)
