@@ -10,7 +10,7 @@ from dispatcher.tail import Tails
 from infra.core.bucket import Bucket
 from infra.core.clock import Clock
 from infra.core.execution import Executions
-from infra.core.forge import Forge
+from infra.core.forge import AccessToken, Forge
 from infra.core.ids import Entropy
 from infra.core.queue import Queue
 from infra.core.secrets import Secrets
@@ -33,7 +33,8 @@ from infra.settings import DispatcherSettings
 class Services:
     """``forge`` is a function because the App may be configured after the start (and must be, to be used).
     ``executions`` is one because most processes never start any, and raises ``Invalid`` where there are none.
-    ``bell`` tells of a run's state and events, ``command_bell`` of what people ask of it."""
+    ``bell`` tells of a run's state and events, ``command_bell`` of what people ask of it.
+    ``cloud_token`` gives a token for Google's APIs in this program's own name; one that does not end has ``expires_at`` 0."""
 
     settings: DispatcherSettings
     policy: Policy
@@ -59,3 +60,4 @@ class Services:
     forge: Callable[[], Awaitable[Forge]]
     platform: PlatformSecrets
     check_internal: Callable[[str], Awaitable[None]]
+    cloud_token: Callable[[], Awaitable[AccessToken]]

@@ -14,10 +14,10 @@ from dispatcher.bell import Bell
 from dispatcher.services import Services
 from dispatcher.tail import Tails
 from infra.core.bucket import Bucket
-from infra.core.clock import DAY, Clock
+from infra.core.clock import DAY, Clock, Instant
 from infra.core.errors import Invalid
 from infra.core.execution import Executions
-from infra.core.forge import Forge
+from infra.core.forge import AccessToken, Forge
 from infra.core.queue import Queue
 from infra.core.run import Limits
 from infra.core.secrets import Secrets
@@ -44,7 +44,7 @@ from infra.records.slots import RunSlots
 from infra.records.subjects import Subjects
 from infra.records.telling import Telling
 from infra.records.timelines import Timelines
-from infra.settings import DispatcherSettings
+from infra.settings import DispatcherSettings, required
 from infra.system_clock import system_clock
 
 MICROS = 1_000_000
@@ -86,6 +86,7 @@ def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Servic
         forge=forge,
         platform=platform,
         check_internal=_internal_check(settings, platform, clock),
+        cloud_token=_cloud_token(settings, clock),
     )
 
 
@@ -208,6 +209,26 @@ async def _github(settings: DispatcherSettings, platform: PlatformSecrets, clock
         credentials=AppCredentials(app_id, private_key),
         clock=clock,
     )
+
+
+def _cloud_token(settings: DispatcherSettings, clock: Clock) -> Callable[[], Awaitable[AccessToken]]:
+    """A person's own token where one is given, else that of the service account, which only the cloud has."""
+    if settings.vertex_user_token or settings.platform != "google":
+
+        async def given() -> AccessToken:
+            return AccessToken(value=required(settings.vertex_user_token, "VERTEX_USER_TOKEN"), expires_at=Instant(0))
+
+        return given
+    made: list[Callable[[], Awaitable[AccessToken]]] = []
+
+    async def own() -> AccessToken:
+        if not made:
+            from infra.gcp.metadata import Metadata
+
+            made.append(Metadata(clock=clock, host=settings.gce_metadata_host).access_token)
+        return await made[0]()
+
+    return own
 
 
 def _internal_check(

@@ -17,6 +17,15 @@ from msgspec import Meta
 from infra.core.egress import parse_allow_list
 from infra.core.errors import Invalid, Unavailable
 from infra.core.execution import choose_host
+from infra.core.model_access import (
+    ANTHROPIC_API,
+    CREDENTIALS,
+    Mode,
+    Vertex,
+    allowed_models,
+    check_access,
+    check_model,
+)
 from infra.core.outlets import parse_outlets
 from infra.core.publish_policy import DEFAULT_BRANCH_TEMPLATE, CommitMode, PublishPolicy
 
@@ -137,13 +146,28 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
         str, Meta(description="Secret that signs GitHub's webhooks. Empty: read from the secret store.")
     ] = ""
     model_auth: Annotated[
-        Literal["api_key", "oauth", "gateway"],
+        Literal["api_key", "oauth", "gateway", "vertex"],
         Meta(
-            description="How the model is paid: api_key, oauth (one operator's own subscription token) or gateway (bearer token)."
+            description="How the model is paid: api_key, oauth (one operator's own subscription token), gateway (bearer token) or vertex (Vertex AI)."
         ),
     ] = "api_key"
+    vertex_enabled: Annotated[bool, Meta(description="The same as MODEL_AUTH=vertex.")] = False
+    vertex_project_id: Annotated[str, Meta(description="For Vertex AI: the project that pays for the model.")] = ""
+    vertex_region: Annotated[
+        str,
+        Meta(description="For Vertex AI: global, us, eu or a region such as us-east5; all but global cost 10 % more."),
+    ] = "global"
+    vertex_user_token: Annotated[
+        str,
+        Meta(
+            description="For Vertex AI: a person's own access token (gcloud auth print-access-token), good for an hour. Empty: the service account's, which needs PLATFORM=google."
+        ),
+    ] = ""
+    vertex_base_url: Annotated[
+        Url, Meta(description="Another address for Vertex AI, such as a proxy's, ending in /v1. Empty: Google's.")
+    ] = ""
     anthropic_base_url: Annotated[Url, Meta(description="The model's API, or a gateway in front of it.")] = (
-        "https://api.anthropic.com"
+        ANTHROPIC_API
     )
     anthropic_api_key: Annotated[
         str, Meta(description="For MODEL_AUTH=api_key. Empty: read from the secret store.")
@@ -244,6 +268,28 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
             )
         _ = self.publishing  # refuses what makes no branch name
         parse_outlets(self.model_outlets.split(","))
+        if self.vertex_enabled and self.model_auth not in {"api_key", "vertex"}:
+            raise Invalid(
+                f"VERTEX_ENABLED and MODEL_AUTH={self.model_auth} contradict each other.",
+                code="contradictory_settings",
+                hint="Unset VERTEX_ENABLED, or set MODEL_AUTH=vertex.",
+            )
+        check_access(
+            self.model_mode, given=self._model_credentials(), base_url=self.anthropic_base_url, vertex=self.vertex
+        )
+        check_model(self.claude_model, allowed_models(self.allowed_models, self.claude_model))
+
+    @property
+    def model_mode(self) -> Mode:
+        return Mode.VERTEX if self.vertex_enabled else Mode(self.model_auth)
+
+    @property
+    def vertex(self) -> Vertex:
+        return Vertex(project=self.vertex_project_id, region=self.vertex_region, base_url=self.vertex_base_url)
+
+    def _model_credentials(self) -> tuple[str, ...]:
+        """The variables that hold one."""
+        return tuple(name for name in CREDENTIALS.values() if getattr(self, name.lower()))
 
     def _check_executor(self) -> None:
         if self.platform == "local" and self.executor == "job":

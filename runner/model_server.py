@@ -39,6 +39,10 @@ _SETTINGS = {
 }
 MODES = frozenset(_SETTINGS)
 
+MODE_ENVIRONMENT = {"vertex": {"CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1"}}
+"""Variables for the agent's program: Vertex AI refuses beta features that it does not know yet.
+https://code.claude.com/docs/en/llm-gateway"""
+
 Renew = Callable[[], Awaitable[ModelCredentials]]
 
 

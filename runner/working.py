@@ -15,6 +15,7 @@ from runner.broker import Broker
 from runner.desk import Desk
 from runner.evidence import Evidence
 from runner.gateway import Gateway
+from runner.model_server import MODE_ENVIRONMENT
 from runner.sandbox import Door
 from runner.stream import Stream
 from runner.wiring import Tools
@@ -64,11 +65,11 @@ class Working:
                 recording=recording,
             )
             doors = [Door(port=self._broker.port, socket=self._broker.socket)]
-            environment: dict[str, str] = {}
+            environment = dict(MODE_ENVIRONMENT.get(credentials.mode, {}))
             if allowed := parse_allow_list(self.claimed.assignment.allowed_domains):
                 egress = await services.enter_async_context(self.tools.egress(allowed, limits, self.stream, place))
                 doors.append(Door(port=egress.port, socket=egress.socket))
-                environment = egress.environment()
+                environment |= egress.environment()
             job = self._job(place, self._broker, environment, tuple(doors))
             commands = self.tools.commands(job, place, self.gateway, self.stream, self.claimed)
             await services.enter_async_context(self.desk.with_agent(commands))

@@ -15,12 +15,20 @@ from dispatcher.gateway.lease import run_of
 from dispatcher.services import Services
 from infra.core.errors import Conflict, Invalid
 from infra.core.forge import CLONE_PERMISSIONS, PUBLISH_PERMISSIONS
+from infra.core.model_access import Mode, allowed_models, check_model
+from infra.core.outlets import parse_outlets
 from infra.core.repository import Repository
 from infra.core.run import Phase, Run, check_fence
 from infra.platform_secrets import ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, CLAUDE_CODE_OAUTH_TOKEN
 from infra.wire import CredentialsRequest, GitCredentials, ModelCredentials
 
 _NO_STORE = {"cache-control": "no-store"}
+
+_SECRETS = {
+    Mode.API_KEY: ANTHROPIC_API_KEY,
+    Mode.GATEWAY: ANTHROPIC_AUTH_TOKEN,
+    Mode.OAUTH: CLAUDE_CODE_OAUTH_TOKEN,
+}
 
 _OAUTH_BETA = "oauth-2025-04-20"
 """Header value without which the API refuses a subscription token."""
@@ -44,7 +52,7 @@ async def credentials(call: Call) -> Response:
                 )
             return reply(await _git(run, services, PUBLISH_PERMISSIONS), headers=_NO_STORE)
         case "model":
-            return reply(await _model(services), headers=_NO_STORE)
+            return reply(await _model(run, services), headers=_NO_STORE)
         case _:
             raise Invalid(
                 "That kind of credentials does not exist.",
@@ -59,25 +67,35 @@ async def _git(run: Run, services: Services, permissions: Mapping[str, str]) -> 
     return GitCredentials(token=token.value, expires_at=token.expires_at)
 
 
-async def _model(services: Services) -> ModelCredentials:
-    settings = services.settings
-    name = {"api_key": ANTHROPIC_API_KEY, "gateway": ANTHROPIC_AUTH_TOKEN, "oauth": CLAUDE_CODE_OAUTH_TOKEN}[
-        settings.model_auth
-    ]
-    secret = (await services.platform.one(name)).decode()
-    headers = {
-        "api_key": {"x-api-key": secret},
-        "gateway": {"authorization": f"Bearer {secret}"},
-        "oauth": {"authorization": f"Bearer {secret}", "anthropic-beta": _OAUTH_BETA},
-    }[settings.model_auth]
+async def _model(run: Run, services: Services) -> ModelCredentials:
+    settings, mode = services.settings, services.settings.model_mode
+    models = allowed_models(settings.allowed_models, run.model)
+    check_model(run.model, models)
+    headers, expires_at = await _model_headers(mode, services)
+    on_vertex = mode is Mode.VERTEX
     return ModelCredentials(
-        mode=settings.model_auth,
-        base_url=settings.anthropic_base_url.rstrip("/"),
+        mode=mode,
+        base_url=settings.vertex.url if on_vertex else settings.anthropic_base_url.rstrip("/"),
         headers=headers,
-        allowed_models=allowed_models(settings.allowed_models, settings.claude_model),
+        allowed_models=list(models),
+        outlets=parse_outlets(settings.model_outlets.split(",")),
+        expires_at=expires_at,
+        project=settings.vertex.project if on_vertex else "",
+        region=settings.vertex.region if on_vertex else "",
+        surcharge_percent=settings.vertex.surcharge_percent if on_vertex else 0,
     )
 
 
-def allowed_models(listed: str, model: str) -> list[str]:
-    """The models that a run may use: the operator's list, or the run's own model."""
-    return [name.strip() for name in listed.split(",") if name.strip()] or [model]
+async def _model_headers(mode: Mode, services: Services) -> tuple[dict[str, str], int]:
+    """What the broker puts on each request, and until when it holds (0: for good)."""
+    if mode is Mode.VERTEX:
+        token = await services.cloud_token()
+        return {"authorization": f"Bearer {token.value}"}, token.expires_at
+    secret = (await services.platform.one(_SECRETS[mode])).decode()
+    match mode:
+        case Mode.API_KEY:
+            return {"x-api-key": secret}, 0
+        case Mode.GATEWAY:
+            return {"authorization": f"Bearer {secret}"}, 0
+        case Mode.OAUTH:
+            return {"authorization": f"Bearer {secret}", "anthropic-beta": _OAUTH_BETA}, 0

@@ -118,7 +118,8 @@ async def prepare_world(data: Path, given: Mapping[str, str], store: FileSecrets
 
 def _has_model(given: Mapping[str, str]) -> bool:
     named = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
-    return any(given.get(name) for name in named)
+    on_vertex = given.get("VERTEX_ENABLED", "").lower() in {"true", "1"}
+    return on_vertex or given.get("MODEL_AUTH", "api_key") != "api_key" or any(given.get(name) for name in named)
 
 
 def _kept(file: Path) -> str:

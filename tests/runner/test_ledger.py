@@ -1,0 +1,89 @@
+"""The ledger: one line for each request, a sum that is the settlement, and a comparison with the agent's own account."""
+
+import dataclasses
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.core.clock import Instant
+from infra.core.price import Tokens, cost_micros
+from infra.core.run import Usage
+from runner.exchange import Entry, with_surcharge
+from runner.ledger import discrepancy, lines_of, usage_of
+from runner.recorder import Ended
+
+MODEL = "claude-sonnet-5-5"
+
+counts = st.integers(0, 10**6)
+tokens = st.builds(Tokens, input=counts, output=counts, cache_read=counts, cache_write_5m=counts, cache_write_1h=counts)
+
+
+A_FEW = Tokens(input=10, output=20)
+
+
+def entry(number, used=A_FEW, *, counted="full", model=MODEL, surcharge=0, **more):
+    micros, basis = cost_micros(model, used)
+    return Entry(
+        number=number,
+        at=Instant(1),
+        model=model,
+        status=200,
+        request_id="req",
+        tokens=used,
+        micros=with_surcharge(micros, surcharge),
+        reserved=5,
+        price_basis=basis,
+        counted=counted,
+        ended=Ended.WHOLE,
+        **more,
+    )
+
+
+def as_reported(entries):
+    """What the agent's program says: each price exact, added up as fractions, rounded at the end."""
+    usage = usage_of(entries)
+    exact = sum(cost_micros(each.model, each.tokens)[0] for each in entries)
+    return dataclasses.replace(usage, cost_micros=max(exact - len(entries) // 2, 0), cost_basis="reported")
+
+
+@given(st.lists(tokens, max_size=30))
+def test_lines_add_up_to_the_usage_that_is_settled(used):
+    entries = [entry(number, each) for number, each in enumerate(used, 1)]
+    lines = [json.loads(line) for line in lines_of(entries, run_id="run-1", fence=2).splitlines()]
+    usage = usage_of(entries)
+    assert sum(line["cost_micros"] for line in lines) == usage.cost_micros
+    assert sum(line["input_tokens"] for line in lines) == usage.input_tokens
+    assert (
+        sum(line["cache_write_5m_tokens"] + line["cache_write_1h_tokens"] for line in lines) == usage.cache_write_tokens
+    )
+    assert [line["id"] for line in lines] == [f"run-1.2.{number}" for number in range(1, len(used) + 1)]
+
+
+@given(st.lists(tokens, max_size=30), st.sampled_from([0, 10]))
+def test_an_honest_account_agrees(used, surcharge):
+    entries = [entry(number, each, surcharge=surcharge) for number, each in enumerate(used, 1)]
+    assert discrepancy(entries, as_reported(entries), surcharge_percent=surcharge) is None
+
+
+def test_what_the_agent_cannot_know_is_no_difference():
+    entries = [entry(1), entry(2, counted="partial"), entry(3, counted="none"), entry(4, counted="reserved")]
+    assert discrepancy(entries, as_reported(entries[:1])) is None
+    unlisted = [entry(1, model="next-9")]
+    reported = dataclasses.replace(as_reported(unlisted), cost_micros=1)
+    assert discrepancy(unlisted, reported) is None
+
+
+def test_requests_that_the_agent_does_not_know_of_are_found():
+    entries = [entry(1), entry(2, Tokens(input=100, output=1_000, cache_read=7))]
+    found = discrepancy(entries, as_reported(entries[:1]))
+    assert (found.input_tokens, found.output_tokens, found.cache_tokens) == (100, 1_000, 7)
+    assert abs(found.cost_micros - entries[1].micros) <= 1
+
+
+def test_money_that_the_agent_only_believes_to_have_spent_is_found_too():
+    reported = dataclasses.replace(as_reported([entry(1)]), output_tokens=5_000, cost_micros=50_000)
+    found = discrepancy([entry(1)], reported)
+    assert found.output_tokens < 0
+    assert found.cost_micros < 0
+    assert discrepancy([], Usage(cost_micros=2)) is not None
