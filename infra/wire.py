@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from infra.core.clock import Instant
+from infra.core.container_tools import ToolRules
+from infra.core.mcp_order import McpOrder
 from infra.core.publish_policy import CommitMode
 from infra.core.run import Checkpoint, Delivered, Discrepancy, Limits, Phase, Reason, State, Usage
 from infra.core.store_rules import MAX_INSTANT
@@ -62,6 +64,21 @@ class ResumeFrom(Strict, frozen=True, kw_only=True):
     work: str = ""
 
 
+class ProjectOrder(Strict, frozen=True, kw_only=True):
+    """What the project's own file asks for and the installation grants.
+
+    ``memory_bytes``: for each process of the agent, 0 for the runner's own limit. ``run_as_user`` None: the sandbox chooses.
+    ``warnings``: what is in the file and cannot be honoured, one line each.
+    """
+
+    tools: ToolRules = ToolRules()
+    mcp_servers: tuple[McpOrder, ...] = ()
+    memory_bytes: int = 0
+    run_as_user: int | None = None
+    base_image: str = ""
+    warnings: tuple[str, ...] = ()
+
+
 class Assignment(Strict, frozen=True, kw_only=True):
     """Everything a runner needs to know about its run; holds no secret.
 
@@ -99,6 +116,7 @@ class Assignment(Strict, frozen=True, kw_only=True):
     draft: bool = False
     commit_mode: CommitMode = CommitMode.PUSH
     co_author: CoAuthor | None = None
+    project: ProjectOrder = ProjectOrder()
 
 
 class Claimed(Strict, frozen=True, kw_only=True):
@@ -197,7 +215,7 @@ class CommandResult(Strict, frozen=True, kw_only=True):
 
 
 class CredentialsRequest(Strict, frozen=True, kw_only=True):
-    """``kind``: ``clone`` (read-only, one repository), ``model`` or ``publish`` (write; refused unless the run is publishing)."""
+    """``kind``: ``clone`` (read-only, one repository), ``model``, ``mcp`` or ``publish`` (write; refused unless the run is publishing)."""
 
     fence: int
     kind: str
@@ -225,6 +243,12 @@ class ModelCredentials(Strict, frozen=True, kw_only=True):
     project: str = ""
     region: str = ""
     surcharge_percent: int = 0
+
+
+class McpCredentials(Strict, frozen=True, kw_only=True):
+    """``values``: server → its variable → value. They go into that server's own box and nowhere else."""
+
+    values: dict[str, dict[str, str]]
 
 
 class WireEvent(Strict, frozen=True, kw_only=True):

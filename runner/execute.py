@@ -116,6 +116,8 @@ class Attempt:
         if self.claimed.next_sequence == 1:  # else an earlier attempt has said it
             for told in self.assignment.notices:
                 await self._stream.emit(EventType.INFO, {"message": told, "code": "hidden_text_removed"})
+            for told in self.assignment.project.warnings:
+                await self._stream.emit(EventType.INFO, {"message": told, "code": "project_file"})
         desk = self._desk()
         self._working = Working(
             claimed=self.claimed,

@@ -14,7 +14,7 @@ import stat
 import sys
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +33,12 @@ class BoxLimits:
     processes: int = 2048
     memory_bytes: int = 8 * GIB
     file_bytes: int = 8 * GIB
+
+
+def box_limits(memory_bytes: int) -> BoxLimits:
+    """With what a project asks for; 0 for nothing. More than the runner's own limit is not given."""
+    limits = BoxLimits()
+    return replace(limits, memory_bytes=min(memory_bytes or limits.memory_bytes, limits.memory_bytes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

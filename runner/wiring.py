@@ -38,6 +38,7 @@ from runner.recorder import Recorder
 from runner.sandbox import Sandbox, end_strays
 from runner.sandboxes import choose_sandbox
 from runner.stream import Stream
+from runner.tool_log import TOOL_LOG, ToolLog
 from runner.workspace import Workspace
 
 KEPT_VARIABLES = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"})
@@ -161,6 +162,9 @@ class Tools:
             keep=keep,
             extra=self.extra_commands,
         )
+
+    def tool_log(self, stream: Stream, place: Workspace) -> ToolLog:
+        return ToolLog(place.root / TOOL_LOG, clock=self.clock, clean=stream.redactor.data)
 
     @asynccontextmanager
     async def repository(self, assignment: Assignment, credentials: GitCredentials) -> AsyncIterator[RepositoryForge]:

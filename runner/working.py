@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infra.core.egress import parse_allow_list
 from infra.core.run import Usage
 from infra.core.timeline import EventType
+from infra.core.tool_policy import policy_for
 from infra.wire import Claimed, ModelCredentials
 from runner.agents.port import Job, Result
 from runner.broker import Broker
@@ -16,8 +17,9 @@ from runner.desk import Desk
 from runner.evidence import Evidence
 from runner.gateway import Gateway
 from runner.model_server import MODE_ENVIRONMENT
-from runner.sandbox import Door
+from runner.sandbox import Door, box_limits
 from runner.stream import Stream
+from runner.tool_log import ToolLog, hand_over
 from runner.wiring import Tools
 from runner.workspace import Workspace
 
@@ -70,7 +72,10 @@ class Working:
                 egress = await services.enter_async_context(self.tools.egress(allowed, limits, self.stream, place))
                 doors.append(Door(port=egress.port, socket=egress.socket))
                 environment |= egress.environment()
+            log = services.enter_context(self.tools.tool_log(self.stream, place))
+            services.push_async_callback(hand_over, log, self.gateway, self.claimed.fence, self.stream.emit)
             job = self._job(place, self._broker, environment, tuple(doors))
+            job = self._for_project(job, log)
             commands = self.tools.commands(job, place, self.gateway, self.stream, self.claimed)
             await services.enter_async_context(self.desk.with_agent(commands))
             await self.stream.emit(
@@ -97,4 +102,15 @@ class Working:
             doors=doors,
             inbox=self.desk.inbox,
             ask=self.desk.questions.ask,
+        )
+
+    def _for_project(self, job: Job, log: ToolLog) -> Job:
+        """The job with what the project's own file says about tools and limits."""
+        project = self.claimed.assignment.project
+        return replace(
+            job,
+            tool_policy=policy_for(project.tools, ()),
+            audit=log,
+            uid=project.run_as_user,
+            box_limits=box_limits(project.memory_bytes),
         )

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from dispatcher.call import Call, reply
+from dispatcher.engine.prepare import Blocked
+from dispatcher.engine.project_file import mcp_secrets, project_file
 from dispatcher.gateway.lease import run_of
 from dispatcher.services import Services
 from infra.core.errors import Conflict, Invalid
@@ -20,7 +22,7 @@ from infra.core.outlets import parse_outlets
 from infra.core.repository import Repository
 from infra.core.run import Phase, Run, check_fence
 from infra.platform_secrets import ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, CLAUDE_CODE_OAUTH_TOKEN
-from infra.wire import CredentialsRequest, GitCredentials, ModelCredentials
+from infra.wire import CredentialsRequest, GitCredentials, McpCredentials, ModelCredentials
 
 _NO_STORE = {"cache-control": "no-store"}
 
@@ -53,11 +55,13 @@ async def credentials(call: Call) -> Response:
             return reply(await _git(run, services, PUBLISH_PERMISSIONS), headers=_NO_STORE)
         case "model":
             return reply(await _model(run, services), headers=_NO_STORE)
+        case "mcp":
+            return reply(await _mcp(run, services), headers=_NO_STORE)
         case _:
             raise Invalid(
                 "That kind of credentials does not exist.",
                 code="unknown_credentials",
-                hint="One of: clone, model, publish.",
+                hint="One of: clone, mcp, model, publish.",
             )
 
 
@@ -65,6 +69,16 @@ async def _git(run: Run, services: Services, permissions: Mapping[str, str]) -> 
     forge = await services.forge()
     token = await forge.access_token(run.installation_id, Repository(owner=run.owner, name=run.repo), permissions)
     return GitCredentials(token=token.value, expires_at=token.expires_at)
+
+
+async def _mcp(run: Run, services: Services) -> McpCredentials:
+    """By the project's file as it is now: a runner cannot ask for secrets by name."""
+    checked = await project_file(run, services)
+    if isinstance(checked, Blocked):
+        raise Conflict(checked.reason.message, code=checked.reason.code, hint=checked.reason.hint)
+    repository = Repository(owner=run.owner, name=run.repo)
+    values = await mcp_secrets(checked.container, repository, services.secrets)
+    return McpCredentials(values={server: dict(given) for server, given in values.items()})
 
 
 async def _model(run: Run, services: Services) -> ModelCredentials:

@@ -10,18 +10,21 @@ from dispatcher.call import Call, reply
 from dispatcher.engine.execution import take_slot
 from dispatcher.engine.nudge import nudge
 from dispatcher.engine.prepare import Blocked, prepare
+from dispatcher.engine.project_file import project_file
 from dispatcher.engine.target import co_author
 from dispatcher.engine.verify import RUNNER_MAY_REPORT, verified
 from dispatcher.gateway.uploads import Uploads
 from dispatcher.services import Services
 from infra.core import run as rules
 from infra.core.clock import SECOND
+from infra.core.container import Checked
+from infra.core.container_effect import effect
 from infra.core.errors import Invalid
 from infra.core.hidden_text import notice
 from infra.core.ids import RunId
 from infra.core.prompt import build_prompt
 from infra.core.run import Ended, Phase, Run
-from infra.wire import Assignment, Beat, Claimed, ClaimRequest, Heartbeat, Settled, Settlement
+from infra.wire import Assignment, Beat, Claimed, ClaimRequest, Heartbeat, ProjectOrder, Settled, Settlement
 
 
 def run_of(call: Call) -> RunId:
@@ -40,6 +43,9 @@ async def claim(call: Call) -> Response:
         run_id, lambda current: rules.claim(current, holder=request.holder, now=now, lease_ms=_lease_ms(services))
     )
     run = await _pinned(run, services)
+    project = await project_file(run, services)
+    if isinstance(project, Blocked):
+        raise await _ended(run, project, services)
     await nudge(run, services)
     settings = services.settings
     return reply(
@@ -49,7 +55,7 @@ async def claim(call: Call) -> Response:
             lease_seconds=settings.lease_seconds,
             heartbeat_seconds=settings.heartbeat_seconds,
             next_sequence=await services.timelines.next_sequence(run_id),
-            assignment=await _assignment(run, services),
+            assignment=await _assignment(run, project, services),
             checkpoint=run.checkpoint,
         )
     )
@@ -66,14 +72,7 @@ async def _pinned(run: Run, services: Services) -> Run:
     """The run with its base pinned; a run that must not start ends here, and so does the claim."""
     prepared = await prepare(run, services)
     if isinstance(prepared, Blocked):
-        now = services.clock()
-        ended = await services.runs.change(
-            run.id, lambda current: rules.settle(current, prepared.state, now=now, reason=prepared.reason)
-        )
-        await services.slots.give_back(run.id)
-        services.bell.ring(run.id)
-        await nudge(ended, services)
-        raise Ended(f"Run {run.id} ended as {prepared.state}: {prepared.reason.message}")
+        raise await _ended(run, prepared, services)
     if prepared == run:
         return run
     return await services.runs.change(
@@ -91,10 +90,30 @@ async def _pinned(run: Run, services: Services) -> Run:
     )
 
 
-async def _assignment(run: Run, services: Services) -> Assignment:
+async def _ended(run: Run, why: Blocked, services: Services) -> Ended:
+    """Ends a run that must not start; what the runner is told."""
+    now = services.clock()
+    ended = await services.runs.change(
+        run.id, lambda current: rules.settle(current, why.state, now=now, reason=why.reason)
+    )
+    await services.slots.give_back(run.id)
+    services.bell.ring(run.id)
+    await nudge(ended, services)
+    return Ended(f"Run {run.id} ended as {why.state}: {why.reason.message}")
+
+
+async def _assignment(run: Run, project: Checked, services: Services) -> Assignment:
     settings = services.settings
     forge = await services.forge()
     bot = await forge.bot_identity()
+    granted = effect(
+        project,
+        limits=run.limits,
+        model=run.model,
+        default_model=settings.claude_model,
+        allowed_domains=settings.allowed_domain_list,
+    )
+    wished = project.container
     return Assignment(
         run_id=run.id,
         owner=run.owner,
@@ -110,17 +129,25 @@ async def _assignment(run: Run, services: Services) -> Assignment:
         requested_by=run.origin.actor,
         author_name=bot.name,
         author_email=bot.email,
-        model=run.model,
-        limits=run.limits,
+        model=granted.model,
+        limits=granted.limits,
         run_url=f"{settings.own_url}/api/runs/{run.id}",
         rehearsal=settings.rehearsal,
         notices=(notice(run.removed),) if run.removed else (),
-        allowed_domains=settings.allowed_domain_list,
         record=settings.record_cassettes,
         pull=run.pull,
         draft=settings.publishing.draft,
         commit_mode=settings.publishing.commit_mode,
         co_author=await co_author(run, forge),
+        allowed_domains=granted.allowed_domains,
+        project=ProjectOrder(
+            tools=wished.tools,
+            mcp_servers=wished.mcp_servers,
+            memory_bytes=wished.memory_bytes,
+            run_as_user=wished.run_as_user,
+            base_image=wished.base_image,
+            warnings=granted.warnings,
+        ),
     )
 
 

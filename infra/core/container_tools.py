@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from infra.core.tool_risk import Risk
 from infra.core.tools import BROWSER, BROWSER_SERVER, NEVER, TOOLS, agent_names, mcp_server
-from infra.core.tree import Findings, Group, Node, choices, shown
+from infra.core.tree import Findings, Group, Node, choices, one_of, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRules:
     """Tools by the agent's names; ``mcp__SERVER`` stands for all tools of a server.
 
-    ``allowed`` None: whatever is not denied. Denied wins.
+    ``allowed`` None: whatever is not denied. Denied wins. ``max_risk``: calls that look riskier are denied too.
     """
 
     allowed: tuple[str, ...] | None = None
     denied: tuple[str, ...] = ()
+    max_risk: Risk = Risk.HIGH
 
 
 def read_tools(group: Group, findings: Findings, *, servers: Sequence[str]) -> ToolRules:
@@ -32,10 +34,12 @@ def read_tools(group: Group, findings: Findings, *, servers: Sequence[str]) -> T
     for name, node, path in denied:
         if name in {"Write", "Edit", "Read"} and (not asked or "Bash" in named):
             findings.warn(node.place, path, f"Bash can do what {name} does; denying {name} alone keeps nothing.")
+    max_risk = group.scalar("maxRisk", one_of(list(Risk)), str(Risk.HIGH))
     group.close()
     return ToolRules(
         allowed=_mapped(name for name, _, _ in allowed) if asked else None,
         denied=_mapped(name for name, _, _ in denied),
+        max_risk=Risk(max_risk),
     )
 
 

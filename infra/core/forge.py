@@ -112,7 +112,7 @@ class RepositoryForge(Conversing, Protocol):
         ...
 
     async def file(self, path: str, ref: str) -> bytes | None:
-        """The content of a file at a branch, tag or SHA; None when it is not there.
+        """The content of a file at a branch, tag or SHA ("": the default branch); None when it is not there.
 
         Raises ``Invalid`` when it is no plain file, or one of more than a megabyte."""
         ...

@@ -72,7 +72,7 @@ NEVER: Mapping[str, str] = {
 }
 """Names that exist and that no run can have → why, and what to do instead."""
 
-OWN_SERVER = "pullwright"
+OWN_SERVER = "people"
 """The platform's own in-process MCP server; a project's lists do not concern it."""
 
 _MCP = re.compile(r"mcp__([A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*)(?:__([A-Za-z0-9_.-]+))?")

@@ -30,11 +30,11 @@ _shape = msgspec.json.Decoder(FileShape | list[msgspec.Raw]).decode
 
 
 def file(repository: Repository, path: str, ref: str) -> Call[bytes]:
-    """The content at ``path``, which is ours and no user's. ``Invalid`` when it is no plain file of at most a megabyte."""
+    """The content at ``path``, which is ours and no user's, on the default branch when no ref is named. ``Invalid`` when it is no plain file of at most a megabyte."""
     return Call(
         method="GET",
         path=f"/repos/{quote(repository.owner, safe='')}/{quote(repository.name, safe='')}/contents/{quote(path)}",
-        params={"ref": parse_ref(ref)},
+        params={"ref": parse_ref(ref)} if ref else {},
         about=f"the file {path} of {repository}",
         read=lambda body: _content(body, path),
         absent=_NO_FILE,

@@ -17,6 +17,7 @@ from rich.console import Console
 from infra.core.access import Permission, new_api_key
 from infra.core.errors import PullwrightError
 from infra.core.store import Documents
+from infra.local.project_cli import secret, validate
 from infra.settings import DispatcherSettings, RunnerSettings, check_known, load, names
 from infra.system_clock import system_clock
 
@@ -25,6 +26,8 @@ app = typer.Typer(
 )
 keys = typer.Typer(no_args_is_help=True, help="API keys of an installation.")
 app.add_typer(keys, name="keys")
+app.add_typer(secret, name="secret")
+app.command()(validate)
 
 DEFAULT_PORT = 3001
 _console = Console(highlight=False, soft_wrap=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from infra.core.clock import Clock
 from infra.core.ids import Entropy
@@ -21,6 +22,8 @@ from runner.shielded import to_the_end
 
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions
+    from claude_agent_sdk.types import McpServerConfig
+    from mcp.server import Server
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -96,6 +99,7 @@ class ClaudeCode:
             home=job.home,
             tmp=job.tmp,
             environment=environment_for(job, path=self._path, model_retries=self._model_retries),
+            uid=job.uid,
             limits=job.box_limits,
             doors=job.doors,
         )
@@ -145,12 +149,18 @@ def options_for(job: Job, session_id: str, launcher: Path) -> ClaudeAgentOptions
         system_prompt={"type": "preset", "preset": "claude_code", "append": job.append_system_prompt},
         setting_sources=[],
         settings=_SETTINGS,
-        mcp_servers={},
+        mcp_servers=_in_process(job.mcp_servers),
         strict_mcp_config=True,
         permission_mode="bypassPermissions",
+        tools=None if job.tool_policy.offered is None else sorted(job.tool_policy.offered),
         disallowed_tools=sorted(job.tool_policy.denied),
         verbatim_prompts=True,
         session_id=None if job.session_id else session_id,
         resume=job.session_id,
         max_buffer_size=_LONGEST_LINE,
     )
+
+
+def _in_process(servers: Mapping[str, object]) -> dict[str, McpServerConfig]:
+    """Servers that the CLI reaches through its pipes to this process: nothing of them is in the box, not even an address."""
+    return {name: {"type": "sdk", "name": name, "instance": cast("Server", server)} for name, server in servers.items()}

@@ -101,6 +101,13 @@ def events_of(message: Message, tree: str) -> Iterator[Said]:
             yield EventType.INFO, {"message": text, "code": "model_rate_limit"}
 
 
+def arguments_of(message: Message) -> dict[str, dict[str, Any]]:
+    """Tool call → its arguments, whole."""
+    if not isinstance(message, AssistantMessage):
+        return {}
+    return {block.id: block.input or {} for block in message.content if isinstance(block, ToolUseBlock)}
+
+
 def _spoken(message: AssistantMessage, tree: str) -> Iterator[Said]:
     for block in message.content:
         if isinstance(block, TextBlock) and message.error is not None:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from infra.core.clock import Clock
 from infra.core.run import Usage
 from infra.core.timeline import EventType
+from infra.core.tool_policy import Allow, Decision, Deny, decide_tool
 from runner.agents import ask_tool
 from runner.agents.port import Denial, Failure, Job, Mail, Question, Result, Sink
-from runner.agents.tool_policy import Deny, decide_tool
 from runner.shielded import to_the_end
 
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, HookContext, HookInput, HookJSONOutput, Message
     from claude_agent_sdk.types import HookEvent
 
+_HOOK_SECONDS = 60.0
 _INTERRUPT_SECONDS = 1.0
 _AFTER_RESULT_SECONDS = 2.0
 _LAST_WORDS_SECONDS = 0.5
@@ -48,7 +50,7 @@ class Session:
         self._clock = clock
         self._end_processes = end_processes
         self._heard_at = clock()
-        self._tools_told: set[str] = set()
+        self._decided: dict[str, tuple[Mapping[str, Any], Decision]] = {}
         self._usage_told = Usage()
         self._stderr = ""
         self._has_result = False
@@ -60,11 +62,11 @@ class Session:
         from claude_agent_sdk import ClaudeSDKClient, HookMatcher
 
         hooks: dict[HookEvent, list[HookMatcher]] = {
-            "PreToolUse": [HookMatcher(hooks=[self._before_tool], on_failure="block")]
+            "PreToolUse": [HookMatcher(hooks=[self._before_tool], on_failure="block", timeout=_HOOK_SECONDS)]
         }
         options = replace(self._options, hooks=hooks, stderr=self._note_stderr)
-        if self._job.ask:
-            options.mcp_servers = {ask_tool.SERVER: ask_tool.ask_server(self.ask)}
+        if self._job.ask and isinstance(options.mcp_servers, dict):
+            options.mcp_servers = {**options.mcp_servers, ask_tool.SERVER: ask_tool.ask_server(self.ask)}
         client = ClaudeSDKClient(options)
         conversation = asyncio.ensure_future(self._converse(client))
         silence = asyncio.ensure_future(self._silence())
@@ -140,29 +142,30 @@ class Session:
     async def _report(self, message: Message) -> None:
         from claude_agent_sdk import UserMessage
 
-        from runner.agents.claude_messages import events_of
+        from runner.agents.claude_messages import arguments_of, events_of
 
         self._heard_at = self._clock()
+        calls = arguments_of(message)
         for kind, data in events_of(message, str(self._job.tree)):
-            if kind is EventType.TOOL_USE:
-                await self._tell_tool(data)
-            else:
-                await self._tell(kind, data)
+            if kind is EventType.TOOL_USE:  # also of calls that never reach the hook, because there is no such tool
+                if data["id"] not in self._decided:
+                    with suppress(OSError):
+                        await self._decide(data["id"], data["name"], calls[data["id"]])
+                continue
+            if kind is EventType.TOOL_RESULT:
+                self._job.audit.ended(data["id"], failed=data["is_error"])
+            await self._tell(kind, data)
         if isinstance(message, UserMessage):  # a turn is over, and the broker has counted it
             await self._tell_usage()
 
     async def _before_tool(self, call: HookInput, tool_use_id: str | None, _context: HookContext) -> HookJSONOutput:
         """The hook before each tool call; whatever goes wrong in here blocks the call."""
-        from runner.agents.claude_messages import tool_use
-
         if call["hook_event_name"] != "PreToolUse":
             raise TypeError("This hook is only for tool calls.")
         name, arguments = call["tool_name"], call["tool_input"]
         self._heard_at = self._clock()
-        await self._tell_tool(tool_use(tool_use_id or "", name, arguments, str(self._job.tree))[1])
-        decision = decide_tool(self._job.tool_policy, name, arguments)
+        decision = await self._decide(tool_use_id or "", name, arguments)
         if isinstance(decision, Deny):
-            await self._tell(EventType.INFO, {"message": decision.reason, "code": "tool_denied"})
             return {
                 "hookSpecificOutput": {
                     "hookEventName": "PreToolUse",
@@ -172,11 +175,28 @@ class Session:
             }
         return {}
 
-    async def _tell_tool(self, data: Mapping[str, Any]) -> None:
-        """Once for each call: the stream and the hook both know of it, and either may be first."""
-        if data["id"] not in self._tools_told:
-            self._tools_told.add(data["id"])
-            await self._tell(EventType.TOOL_USE, data)
+    async def _decide(self, identity: str, name: str, arguments: Mapping[str, Any]) -> Decision:
+        """Decided and written down before it runs, and told once: the stream and the hook both know of it, and either may be first.
+
+        What the hook is asked counts, should the two differ. Raises ``OSError`` when it cannot be written down.
+        """
+        from runner.agents.claude_messages import tool_use
+
+        before, known = self._decided.get(identity, (None, None))
+        if known is not None and before == arguments:
+            return known
+        job = self._job
+        decision = decide_tool(job.tool_policy, name, arguments, inside=(str(job.tree), str(job.home), str(job.tmp)))
+        kind, data = tool_use(identity, name, arguments, str(job.tree))
+        job.audit.decided(identity, name, data["input"], decision)
+        self._decided[identity] = (arguments, decision)
+        if type(decision) is type(known):
+            return decision
+        allowed = isinstance(decision, Allow)
+        await self._tell(kind, {**data, "risk": decision.risk, "decision": "allow" if allowed else "deny"})
+        if not allowed:
+            await self._tell(EventType.INFO, {"message": decision.reason, "code": "tool_denied"})
+        return decision
 
     async def _tell_usage(self) -> None:
         from runner.agents.claude_messages import usage_event

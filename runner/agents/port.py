@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from infra.core.clock import Instant
 from infra.core.run import Limits, Usage
 from infra.core.timeline import EventType
-from runner.agents.tool_policy import ToolPolicy
+from infra.core.tool_policy import Decision, ToolPolicy
 from runner.sandbox import BoxLimits, Door
 
 Sink = Callable[[EventType, Mapping[str, Any]], Awaitable[None]]
@@ -68,6 +68,24 @@ class Mail:
     text: str
     interrupt: bool = False
     settled: Callable[[bool], None] = _nobody
+
+
+class ToolAudit(Protocol):
+    """Where tool calls are written down; a ``runner.tool_log.ToolLog`` is one. What it raises keeps the call from running."""
+
+    def decided(self, identity: str, name: str, arguments: Mapping[str, Any], decision: Decision) -> None:
+        """Before the call runs, or is refused. ``arguments`` are bounded."""
+        ...
+
+    def ended(self, identity: str, *, failed: bool) -> None: ...
+
+
+class NoAudit:
+    """Writes nothing down."""
+
+    def decided(self, identity: str, name: str, arguments: Mapping[str, Any], decision: Decision) -> None: ...
+
+    def ended(self, identity: str, *, failed: bool) -> None: ...
 
 
 class Inbox:
@@ -131,7 +149,8 @@ class Job:
     ``id`` is unique among live jobs and safe in a file name. The agent works in ``tree`` and owns ``home`` and ``tmp``. ``session_id``: a former
     session to go on with, whose files are still in ``home``; None for a new one. ``environment``: variables besides
     the agent's own; no secret may be among them. ``doors`` leads to the broker (and whatever else the box may reach).
-    ``ask``: how the agent asks people; None when nobody is there to answer.
+    ``ask``: how the agent asks people; None when nobody is there to answer. ``uid``: the user to be inside the box, None for
+    the sandbox's choice. ``mcp_servers``: name → an ``mcp.server.Server`` in this process.
     """
 
     id: str
@@ -150,6 +169,9 @@ class Job:
     doors: tuple[Door, ...] = ()
     inbox: Inbox = field(default_factory=Inbox)
     ask: Ask | None = None
+    audit: ToolAudit = field(default_factory=NoAudit)
+    uid: int | None = None
+    mcp_servers: Mapping[str, object] = field(default_factory=dict)
 
 
 class Failure(StrEnum):

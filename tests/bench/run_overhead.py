@@ -11,9 +11,9 @@ from statistics import median
 from types import SimpleNamespace
 
 from infra.core.run import Limits
+from infra.core.tool_policy import ToolPolicy
 from runner.agents.claude_code import bundled_program, environment_for
 from runner.agents.port import Job
-from runner.agents.tool_policy import ToolPolicy
 from tests.bench.installation import REPOSITORY, TASK, installation, model_address, one_run
 from tests.bench.report import Figure, Report, Table, paired_ratio
 from tests.world.stack import program_environment

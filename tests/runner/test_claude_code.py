@@ -14,11 +14,15 @@ from pathlib import Path
 import pytest
 
 from infra.core.clock import Instant
+from infra.core.container_tools import ToolRules
+from infra.core.redaction import Redactor
 from infra.core.run import Limits, Usage
 from infra.core.timeline import EventType
+from infra.core.tool_policy import ToolPolicy, policy_for
+from infra.core.tool_record import check_records
 from runner.agents.claude_code import ClaudeCode, environment_for, preload
-from runner.agents.port import Failure
-from runner.agents.tool_policy import Allow, Deny, ToolPolicy, decide_tool
+from runner.agents.port import Failure, NoAudit
+from runner.tool_log import ToolLog
 from tests.runner.agent_rig import KEY, MODEL, clock, rig_in
 from tests.runner.upstream import failure, say, streaming, use
 from tests.runner.waiting import until
@@ -285,12 +289,50 @@ async def test_denied_tools_are_neither_offered_nor_run(rig):
     assert not (rig.tree / "by-bash").exists()
 
 
-def test_the_policy_decides_by_name():
-    policy = ToolPolicy(denied=frozenset({"WebFetch"}))
-    assert isinstance(decide_tool(policy, "Bash", {"command": "x"}), Allow)
-    denied = decide_tool(policy, "WebFetch", {})
-    assert isinstance(denied, Deny)
-    assert "WebFetch" in denied.reason
+async def test_each_call_is_written_down_before_it_runs_and_secrets_are_not(rig, tmp_path):
+    rig.upstream.play(
+        [use("Bash", command=f"cat {tmp_path}/tools.jsonl; echo {KEY} | rev")],
+        [use("Nonsense", what="ever")],
+        [use("WebFetch", url="http://127.0.0.1:9/", prompt="x")],
+        [say("Done.")],
+    )
+    with ToolLog(tmp_path / "tools.jsonl", clock=clock, clean=Redactor([KEY]).data) as log:
+        await rig.run(rig.job(audit=log))
+    text = (tmp_path / "tools.jsonl").read_text()
+    assert check_records(text.encode().splitlines()) == (log.count, log.digest)
+    records = [json.loads(line) for line in text.splitlines()]
+    calls = [(each["tool"], each["decision"]) for each in records if each["kind"] == "call"]
+    assert calls == [("Bash", "allow"), ("Nonsense", "deny"), ("WebFetch", "deny")]
+    assert '"tool":"Bash"' in rig.told(EventType.TOOL_RESULT)[0]["text"]  # it was there when the command ran
+    assert KEY not in text
+    assert [data["decision"] for data in rig.told(EventType.TOOL_USE)] == ["allow", "deny", "deny"]
+    assert rig.told(EventType.TOOL_USE)[0]["risk"] == "medium"
+
+
+async def test_a_call_that_cannot_be_written_down_does_not_run(rig):
+    class Broken(NoAudit):
+        def decided(self, identity, name, arguments, decision):
+            raise OSError("no space left")
+
+    rig.upstream.play([use("Bash", command="touch by-bash")], [say("Done.")])
+    await rig.run(rig.job(audit=Broken()))
+    assert not (rig.tree / "by-bash").exists()
+    assert rig.told(EventType.TOOL_RESULT)[0]["is_error"]
+
+
+async def test_only_the_tools_that_a_project_allows_are_offered_and_run(rig):
+    rig.upstream.play(
+        [use("Read", file_path=str(rig.tree / "a.txt"))], [use("Bash", command="touch by-bash")], [say("Done.")]
+    )
+    (rig.tree / "a.txt").write_text("content of a")
+    policy = policy_for(ToolRules(allowed=("Read", "Grep")), [])
+    await rig.run(rig.job(tool_policy=policy))
+    offered = {tool["name"] for tool in rig.upstream.heard[0].body["tools"]}
+    assert "Read" in offered
+    assert "Grep" in offered
+    assert not offered & {"Bash", "Write", "Edit", "Agent", "Task"}
+    assert "content of a" in rig.output()
+    assert not (rig.tree / "by-bash").exists()
 
 
 PROBE = (
