@@ -130,7 +130,7 @@ def mounts(box: Box, program: Path, etc: Path, toolchains: Iterable[Path]) -> li
     for each in box.doors:
         assert each.socket is not None, "the driver checked it"
         arguments += _bind("--ro-bind", each.socket, Path(inside_socket(each.port)))
-    for folder in dict.fromkeys([python_home, *toolchains]):
+    for folder in dict.fromkeys([python_home, *toolchains, *box.readable]):
         if not folder.is_relative_to("/usr"):
             arguments += _bind("--ro-bind", folder, folder)
     for folder in (box.tree, box.home, box.tmp):

@@ -42,6 +42,7 @@ from infra.wire import (
     GitCredentials,
     Heartbeat,
     Ingested,
+    McpCredentials,
     ModelCredentials,
     Release,
     Released,
@@ -130,6 +131,11 @@ class Gateway:
     async def release(self, release: Release) -> Released:
         """Hands the run back. Raises ``Ended`` and ``Fenced`` when it is no longer ours to hand back."""
         return await self._post(f"/api/runs/{self.run_id}/release", release, Released)
+
+    async def mcp_credentials(self, fence: int) -> McpCredentials:
+        return await self._post(
+            f"/api/runs/{self.run_id}/credentials", CredentialsRequest(fence=fence, kind="mcp"), McpCredentials
+        )
 
     async def send_events(self, batch: EventBatch) -> Ingested:
         return await self._post("/api/ingest/event", batch, Ingested)

@@ -60,6 +60,7 @@ class Box:
     ``uid``/``gid``: the user to be; None leaves the choice to the driver. ``id`` is unique among live boxes.
     ``beside``: the id of a launched box whose tree and user this one shares; the tree's owner stays as it is, and ending
     this box leaves the other one alone.
+    ``readable``: folders of programs that this box can read besides the machine's own.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Box:
     limits: BoxLimits = field(default_factory=BoxLimits)
     doors: tuple[Door, ...] = ()
     beside: str = ""
+    readable: tuple[Path, ...] = ()
 
     @property
     def owned_folders(self) -> tuple[Path, ...]:

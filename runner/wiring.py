@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -33,6 +33,7 @@ from runner.egress import Egress, EgressLimits
 from runner.evidence import Recording
 from runner.gateway import Gateway
 from runner.git import Git, check_git
+from runner.mcp_servers import McpServers, McpSurroundings
 from runner.model_server import Renew
 from runner.recorder import Recorder
 from runner.sandbox import Sandbox, end_strays
@@ -60,6 +61,7 @@ class Tools:
     clock: Clock
     entropy: Entropy
     sandbox_note: str = ""
+    mcp_dir: Path = Path("/opt/mcp")
     agent_type: str = CLAUDE_CODE
     path: str = os.defpath
     extra_commands: tuple[AllowedCommand, ...] = ()
@@ -163,6 +165,32 @@ class Tools:
             extra=self.extra_commands,
         )
 
+    def mcp_servers(
+        self, claimed: Claimed, values: Mapping[str, Mapping[str, str]], stream: Stream, place: Workspace
+    ) -> McpServers:
+        """The servers that the project switched on, each with a proxy of its own."""
+        assignment = claimed.assignment
+
+        async def blocked(sentence: str) -> None:
+            await stream.emit(EventType.INFO, {"message": sentence, "code": "blocked_host"})
+
+        def egress(allowed: AllowList, socket: Path) -> Egress:
+            limits = EgressLimits(seconds=assignment.limits.wall_seconds)
+            return Egress(allowed=allowed, blocked=blocked, socket=socket, limits=limits)
+
+        surroundings = McpSurroundings(
+            sandbox=self.sandbox,
+            installed=self.mcp_dir,
+            place=place.root,
+            box_id=f"{assignment.run_id}-{claimed.fence}",
+            path=self.path,
+            egress=egress,
+            clean=stream.redactor.data,
+            tell=stream.emit,
+            project_hosts=assignment.allowed_domains,
+        )
+        return McpServers(assignment.project.mcp_servers, values, surroundings)
+
     def tool_log(self, stream: Stream, place: Workspace) -> ToolLog:
         return ToolLog(place.root / TOOL_LOG, clock=self.clock, clean=stream.redactor.data)
 
@@ -242,6 +270,7 @@ async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_
         ),
         sandbox=chosen.sandbox,
         sandbox_note=chosen.note,
+        mcp_dir=Path(settings.runner_mcp_dir),
         path=path,
         extra_commands=parse_extra(settings.extra_allowed_commands),
         question_seconds=settings.question_seconds,

@@ -16,6 +16,7 @@ from runner.broker import Broker
 from runner.desk import Desk
 from runner.evidence import Evidence
 from runner.gateway import Gateway
+from runner.mcp_servers import McpServers
 from runner.model_server import MODE_ENVIRONMENT
 from runner.sandbox import Door, box_limits
 from runner.stream import Stream
@@ -75,7 +76,8 @@ class Working:
             log = services.enter_context(self.tools.tool_log(self.stream, place))
             services.push_async_callback(hand_over, log, self.gateway, self.claimed.fence, self.stream.emit)
             job = self._job(place, self._broker, environment, tuple(doors))
-            job = self._for_project(job, log)
+            servers = await services.enter_async_context(await self._mcp_servers(place))
+            job = self._for_project(job, log, servers)
             commands = self.tools.commands(job, place, self.gateway, self.stream, self.claimed)
             await services.enter_async_context(self.desk.with_agent(commands))
             await self.stream.emit(
@@ -104,12 +106,23 @@ class Working:
             ask=self.desk.questions.ask,
         )
 
-    def _for_project(self, job: Job, log: ToolLog) -> Job:
+    async def _mcp_servers(self, place: Workspace) -> McpServers:
+        """Their secrets are fetched only for a project that has any, and masked in everything from then on."""
+        values: dict[str, dict[str, str]] = {}
+        if any(order.secrets for order in self.claimed.assignment.project.mcp_servers):
+            values = (await self.gateway.mcp_credentials(self.claimed.fence)).values
+            for given in values.values():
+                for value in given.values():
+                    self.stream.redactor.register(value)
+        return self.tools.mcp_servers(self.claimed, values, self.stream, place)
+
+    def _for_project(self, job: Job, log: ToolLog, servers: McpServers) -> Job:
         """The job with what the project's own file says about tools and limits."""
         project = self.claimed.assignment.project
         return replace(
             job,
-            tool_policy=policy_for(project.tools, ()),
+            tool_policy=policy_for(project.tools, tuple(servers.running)),
+            mcp_servers=servers.running,
             audit=log,
             uid=project.run_as_user,
             box_limits=box_limits(project.memory_bytes),
