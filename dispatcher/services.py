@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dispatcher.bell import Bell
 from dispatcher.tail import Tails
+from dispatcher.trigger_book import TriggerBook
 from infra.core.bucket import Bucket
 from infra.core.clock import Clock
 from infra.core.execution import Executions
@@ -52,6 +53,7 @@ class Services:
     keys: ApiKeys
     nonces: Nonces
     subjects: Subjects
+    triggers: TriggerBook
     commands: Commands
     telling: Telling
     tails: Tails

@@ -13,6 +13,7 @@ from pathlib import Path
 from dispatcher.bell import Bell
 from dispatcher.services import Services
 from dispatcher.tail import Tails
+from dispatcher.trigger_book import TriggerBook
 from infra.core.bucket import Bucket
 from infra.core.clock import DAY, Clock, Instant
 from infra.core.errors import Invalid
@@ -24,6 +25,7 @@ from infra.core.secrets import Secrets
 from infra.core.slots import Caps
 from infra.core.store import Documents
 from infra.core.trigger import Policy
+from infra.core.triggers import default_triggers
 from infra.platform_secrets import (
     ANTHROPIC_API_KEY,
     ANTHROPIC_AUTH_TOKEN,
@@ -39,6 +41,7 @@ from infra.records.deliveries import Deliveries
 from infra.records.indexes import INDEXES
 from infra.records.keys import ApiKeys
 from infra.records.nonces import Nonces
+from infra.records.projects import Projects
 from infra.records.runs import Runs
 from infra.records.slots import RunSlots
 from infra.records.subjects import Subjects
@@ -78,6 +81,11 @@ def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Servic
         keys=ApiKeys(store),
         nonces=Nonces(store),
         subjects=Subjects(store),
+        triggers=TriggerBook(
+            projects=Projects(store),
+            defaults=default_triggers(settings.trigger_label),
+            clock=clock,
+        ),
         commands=Commands(store),
         telling=Telling.on(store),
         tails=Tails.over(runs=runs, timelines=timelines, bell=bell, own_url=settings.own_url),
@@ -97,7 +105,12 @@ def _policy(settings: DispatcherSettings) -> Policy:
         idle_seconds=settings.run_idle_seconds,
         max_turns=settings.run_max_turns,
     )
-    return Policy(trigger_label=settings.trigger_label, model=settings.claude_model, limits=limits)
+    return Policy(
+        model=settings.claude_model,
+        limits=limits,
+        allowed_models=settings.allowed_model_list,
+        own_app=int(settings.github_app_id) if settings.github_app_id.isdecimal() else 0,
+    )
 
 
 def _given(settings: DispatcherSettings) -> dict[str, str]:

@@ -317,6 +317,12 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
         )
 
     @property
+    def allowed_model_list(self) -> tuple[str, ...]:
+        """The models that runs may use: the operator's list, or the one that runs get."""
+        listed = tuple(name for part in self.allowed_models.split(",") if (name := part.strip()))
+        return listed or (self.claude_model,)
+
+    @property
     def own_url(self) -> str:
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 

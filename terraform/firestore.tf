@@ -8,6 +8,11 @@ locals {
       fields     = ["data.state", "data.created_at"]
       descending = true
     }
+    deliveries-by-outcome = {
+      collection = "deliveries"
+      fields     = ["data.outcome", "data.received_at"]
+      descending = true
+    }
   }
   # collections whose documents carry expire_at
   expiring = ["deliveries", "nonces"]

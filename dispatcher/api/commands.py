@@ -13,6 +13,7 @@ from starlette.responses import Response
 from dispatcher.api.views import command_view
 from dispatcher.call import KIB, Call, reply
 from dispatcher.engine import execution
+from dispatcher.engine.follow_up import next_in_line
 from dispatcher.engine.nudge import nudge
 from dispatcher.services import Services
 from infra.core.commands import check_command, commands_for, parse_extra
@@ -102,6 +103,7 @@ async def stop(run_id: RunId, services: Services, caller: str) -> tuple[Run, Com
     if run.ended:
         await services.slots.give_back(run_id)
         await execution.stop(run, services)
+        await next_in_line(run, services)
     else:
         await execution.stop_later(run, services)
     return run, record

@@ -1,127 +1,104 @@
-"""The GitHub door: raw bytes → signature → typed event → decision → run, or a reason that is kept.
+"""The GitHub door: raw bytes → signature → typed event → occasion → judgement → run, a place in line, or a reason that is kept.
 
-Nothing is asked of GitHub here: the answer must be out within GitHub's ten seconds, and it is out in milliseconds.
-What the payload cannot prove (may the sender start runs, does the branch exist) is checked when a runner claims.
+The answer must be out within GitHub's ten seconds. For a label or an assignment nothing is asked of GitHub, and it is out
+in milliseconds; what anybody can cause (a comment, an opened pull request) waits for GitHub's word about the sender. Whatever
+was decided here, the sender's permission is asked for again when a runner claims.
 """
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from starlette.responses import Response
 
 from dispatcher.call import MIB, Call, reply
-from dispatcher.engine.launch import launch, new_run
+from dispatcher.doors.installed import settings_of
+from dispatcher.engine.admit import Admission, admit, turn_away
+from dispatcher.engine.receipt import Receipt
+from dispatcher.engine.witness import judged
 from dispatcher.services import Services
 from infra.core.clock import Instant
-from infra.core.errors import AlreadyExists, Conflict, Unavailable
-from infra.core.repository import parse_full_name
-from infra.core.run import Run
-from infra.core.store import Write
-from infra.core.trigger import Accepted, Ignored, IssueTrigger, RunRequest, decide
-from infra.github.payloads import IssuesEvent, Ping
+from infra.core.matching import Case, Heard
+from infra.core.occasion import Nothing, Occasion
+from infra.core.requested import wish_of
+from infra.core.trigger import Ignored, Refused
+from infra.github.events import Event, Unhandled
+from infra.github.occasions import occasion
+from infra.github.payloads import Ping
 from infra.github.webhook import VerifiedDelivery, parse, verify
 from infra.platform_secrets import WEBHOOK_SECRET
-from infra.records.deliveries import Deliveries, Delivery
+from infra.records.deliveries import ACCEPTED, IGNORED, NOTED, REFUSED, WAITING
 
 MAX_PAYLOAD = 25 * MIB
 """GitHub sends nothing larger. https://docs.github.com/en/webhooks/webhook-events-and-payloads"""
 
-_TRIES = 4
+_log = logging.getLogger("dispatcher")
 
 
 async def receive(call: Call) -> Response:
-    """``POST /webhook/github``: 202 with the run, 200 for what starts nothing (and why), 401 for a bad signature."""
+    """``POST /webhook/github``: 202 with the run, or with the place in line; 200 for what starts nothing (and why); 401 for a
+    bad signature."""
     services = call.services
     body = await call.body(MAX_PAYLOAD)
     delivery = verify(await services.platform.current(WEBHOOK_SECRET), call.request.headers.raw, body)
     event = parse(delivery)
-    match event:
-        case Ping():
-            return reply({"status": "pong", "zen": event.zen})
-        case IssuesEvent():
-            return await _issue(event, delivery, services)
-        case _:
-            return await _ignore(delivery, f"The event {delivery.event} starts nothing.", services)
+    if isinstance(event, Ping):
+        return reply({"status": "pong", "zen": event.zen})
+    return _answer(await _heard(event, delivery, services))
 
 
-async def _issue(event: IssuesEvent, delivery: VerifiedDelivery, services: Services) -> Response:
-    decision = decide(_trigger(event, delivery), services.policy)
-    if not isinstance(decision, Accepted):
-        outcome = "ignored" if isinstance(decision, Ignored) else "refused"
-        return await _ignore(delivery, decision.reason, services, outcome)
-    return await _start(decision.request, delivery, services)
-
-
-async def _start(request: RunRequest, delivery: VerifiedDelivery, services: Services) -> Response:
-    """The run, its delivery's locks and the issue's seat in one commit; whoever loses a lock looks again why."""
+async def _heard(event: Event, delivery: VerifiedDelivery, services: Services) -> Admission:
     now = services.clock()
-    run = new_run(request, services, now)
-    for _ in range(_TRIES):
-        seat = await services.subjects.seat(run.full_name, run.origin.issue)
-        if seat.holder and not (active := await services.runs.get(seat.holder.run_id)).ended:
-            return await _ignore(delivery, f"Run {active.id} already works on issue #{run.origin.issue}.", services)
-        try:
-            await launch(run, services, *_locks(delivery, "accepted", "", run, now), seat.taking(run))
-        except Conflict:
-            if await services.deliveries.find(*_lock_keys(delivery)):
-                return await _repeated(delivery, services)
-            continue
-        return reply({"status": "accepted", "run_id": run.id}, 202)
-    raise Unavailable(
-        "Too many deliveries for this issue at once.", code="contention", hint="Redeliver it from the App's settings."
-    )
+    if isinstance(event, Unhandled):
+        # counted by the log, from which the cloud makes its metrics
+        _log.info("delivery noted", extra={"event": delivery.event, "action": event.action[:64]})
+        reason = f"The event {delivery.event} starts nothing."
+        return await turn_away(NOTED, reason, _receipt(event, delivery, None, now), services)
+    await settings_of(event, services)
+    found = occasion(event, now)
+    receipt = _receipt(event, delivery, found, now)
+    if isinstance(found, Nothing):
+        return await turn_away(NOTED, found.reason, receipt, services)
+    return await _judge(found, receipt, services)
 
 
-async def _ignore(delivery: VerifiedDelivery, reason: str, services: Services, outcome: str = "ignored") -> Response:
-    try:
-        await services.store.commit(*_locks(delivery, outcome, reason, None, services.clock()))
-    except AlreadyExists:
-        return await _repeated(delivery, services)
-    return reply({"status": outcome, "reason": reason})
+async def _judge(found: Occasion, receipt: Receipt, services: Services) -> Admission:
+    in_force = await services.triggers.of(found.repository, found.installation_id, services.forge)
+    case = Case(occasion=found, triggers=in_force.triggers, policy=services.policy, delivery=receipt.keys[0])
+    verdict = await judged(case, services)
+    if isinstance(verdict, Heard):
+        return await admit(wish_of(verdict, found), verdict.trigger, receipt, services)
+    assert isinstance(verdict, Ignored | Refused)
+    outcome = IGNORED if isinstance(verdict, Ignored) else REFUSED
+    reason = f"{verdict.reason} ({in_force.problem})" if in_force.problem else verdict.reason
+    return await turn_away(outcome, reason, receipt, services)
 
 
-async def _repeated(delivery: VerifiedDelivery, services: Services) -> Response:
-    """The answer that the first copy got, so that a sender that missed it loses nothing."""
-    first = await services.deliveries.find(*_lock_keys(delivery))
-    if first is None or first.outcome != "accepted":
-        return reply(
-            {"status": "duplicate", "reason": first.reason if first else "This delivery was already received."}
-        )
-    return reply({"status": "accepted", "run_id": first.run_id, "duplicate": True}, 202)
-
-
-def _lock_keys(delivery: VerifiedDelivery) -> tuple[str, str]:
-    return f"github:{delivery.id}", f"github-body:{delivery.body_sha256}"
-
-
-def _locks(delivery: VerifiedDelivery, outcome: str, reason: str, run: Run | None, now: Instant) -> tuple[Write, ...]:
-    record = Delivery(
+def _receipt(event: Event, delivery: VerifiedDelivery, found: Occasion | Nothing | None, now: Instant) -> Receipt:
+    known = found if isinstance(found, Occasion) else None
+    return Receipt(
         source="github",
         id=delivery.id,
         event=delivery.event,
-        outcome=outcome,
-        reason=reason,
-        run_id=run.id if run else "",
-        received_at=now,
-    )
-    id_key, body_key = _lock_keys(delivery)
-    # an ignored delivery needs no lock on its body: a replay would be ignored again
-    return Deliveries.creations(record, id_key=id_key, body_key=body_key if run else None)
-
-
-def _trigger(event: IssuesEvent, delivery: VerifiedDelivery) -> IssueTrigger:
-    issue = event.issue
-    return IssueTrigger(
-        repository=parse_full_name(event.repository.full_name),
-        installation_id=event.installation.id,
-        action=event.action,
-        number=issue.number,
-        title=issue.title,
-        body=issue.body or "",
-        url=issue.html_url,
-        label=event.label.name if event.label else "",
-        labels=tuple(label.name for label in issue.labels),
-        sender=event.sender.login,
-        sender_is_bot=event.sender.type == "Bot",
-        delivery=delivery.id,
         body_sha256=delivery.body_sha256,
+        received_at=now,
+        action=str(getattr(event, "action", "")),
+        repository=str(known.repository) if known else "",
+        subject=known.subject if known else "",
+        sender=known.sender.login if known else "",
     )
+
+
+def _answer(admission: Admission) -> Response:
+    """202 for whatever will be worked on."""
+    shown: dict[str, Any] = {"status": admission.outcome}
+    if admission.reason:
+        shown["reason"] = admission.reason
+    if admission.run_id:
+        shown["run_id"] = admission.run_id
+    if admission.position:
+        shown["position"] = admission.position
+    if admission.repeated:
+        shown["duplicate"] = True
+    return reply(shown, 202 if admission.outcome in {ACCEPTED, WAITING} else 200)

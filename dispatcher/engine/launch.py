@@ -47,6 +47,8 @@ def new_run(request: RunRequest, services: Services, now: Instant, *, base_sha: 
         limits=request.limits,
         model=request.model,
         removed=None if request.removed is None else bounded(request.removed),
+        asks=request.asks,
+        head=request.head,
         state=State.QUEUED,
         created_at=now,
         updated_at=now,

@@ -8,12 +8,11 @@ from dispatcher.engine.target import aimed
 from dispatcher.services import Services
 from infra.core.errors import Invalid, NotFound
 from infra.core.forge import RepositoryForge
-from infra.core.hidden_text import bounded
+from infra.core.matching import allowed
 from infra.core.repository import Repository
 from infra.core.run import Reason, Run, State
-from infra.core.trigger import RunRequest, visible_issue
-
-WRITERS = frozenset({"admin", "maintain", "write"})
+from infra.core.shown import shown
+from infra.core.trigger import RunRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +64,13 @@ async def prepare(run: Run, services: Services) -> Run | Blocked:
     """
     name = Repository(owner=run.owner, name=run.repo)
     repository = (await services.forge()).on(run.installation_id, name)
-    if run.origin.kind == "github_issue" and (blocked := await _check_sender(run, repository)):
-        return blocked
+    if run.asks:
+        permitted = await _permitted(run, repository)
+        if isinstance(permitted, Blocked):
+            return permitted
+        run = permitted
     try:
-        run = _shown(run)
+        run = shown(run)
     except Invalid as error:
         return Blocked(State.BLOCKED, Reason(code=error.code, message=error.message, hint=error.hint))
     try:
@@ -81,18 +83,21 @@ async def prepare(run: Run, services: Services) -> Run | Blocked:
         return Blocked(State.FAILED, Reason(code=error.code, message=error.message, hint=error.hint))
 
 
-def _shown(run: Run) -> Run:
-    """With what readers of the issue's page see and nothing else. Raises ``Invalid`` when that is nothing."""
-    if run.removed is not None:
-        return run
-    title, task, removed = visible_issue(run.task)
-    return replace(run, title=title, task=task, removed=bounded(removed))
+async def _permitted(run: Run, repository: RepositoryForge) -> Run | Blocked:
+    """With the asks of those who may ask. Whoever may not is left out, and told about; none left: the run must not start.
 
-
-async def _check_sender(run: Run, repository: RepositoryForge) -> Blocked | None:
-    permission = await repository.permission(run.origin.actor)
-    if permission in WRITERS:
-        return None
-    message = f"{run.origin.actor} has {permission or 'no'} permission on {run.full_name}; starting a run takes write."
-    hint = "Somebody with write access can add the label again."
-    return Blocked(State.BLOCKED, Reason(code="sender_not_permitted", message=message, hint=hint))
+    A listed App's bot was let in by the project's own file, which takes write access to change.
+    """
+    refusals: dict[str, str] = {}
+    for actor, needed in dict.fromkeys((ask.actor, ask.permission) for ask in run.asks if not ask.app):
+        permission = await repository.permission(actor)
+        if not allowed(permission, needed):
+            refusals[actor] = f"{actor} has {permission or 'no'} permission on {run.full_name}"
+    asks = tuple(ask for ask in run.asks if ask.app or ask.actor not in refusals)
+    if not asks:
+        needed = run.asks[0].permission
+        message = f"{'; '.join(refusals.values())}; starting a run takes {needed}."
+        hint = f"Somebody with {needed} access can ask for it again."
+        return Blocked(State.BLOCKED, Reason(code="sender_not_permitted", message=message, hint=hint))
+    notes = tuple(f"What {actor} asked for was left out: {why}." for actor, why in refusals.items())
+    return replace(run, asks=asks, notes=tuple(dict.fromkeys((*run.notes, *notes))))

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from dispatcher.engine import execution
+from dispatcher.engine.follow_up import next_in_line, sweep_lines
 from dispatcher.engine.launch import enqueue
 from dispatcher.engine.nudge import nudge, nudge_at
 from dispatcher.services import Services
@@ -18,11 +19,13 @@ _log = logging.getLogger("dispatcher")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """How many runs were looked at, launched again, and given up or cancelled; and stored leftovers removed."""
+    """How many runs were looked at, launched again, and given up or cancelled; how many began for those who waited; and
+    stored leftovers removed."""
 
     due: int
     relaunched: int
     ended: int
+    followed_up: int
     purged: int
 
 
@@ -41,12 +44,19 @@ async def sweep(services: Services) -> Sweep:
             await services.slots.give_back(run.id)
             services.bell.ring(run.id)
             await nudge(after, services)
+            await next_in_line(after, services)
         elif after.state is State.QUEUED and after.launch != run.launch:
             relaunched += 1
             await enqueue(after, services)
         _log_swept(run, after)
     await _remind(services)
-    return Sweep(due=len(due), relaunched=relaunched, ended=ended, purged=await services.store.purge(now))
+    return Sweep(
+        due=len(due),
+        relaunched=relaunched,
+        ended=ended,
+        followed_up=await sweep_lines(services),
+        purged=await services.store.purge(now),
+    )
 
 
 async def _remind(services: Services) -> None:

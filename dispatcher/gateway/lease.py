@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from dispatcher.call import Call, reply
 from dispatcher.engine.execution import take_slot
+from dispatcher.engine.follow_up import next_in_line
 from dispatcher.engine.nudge import nudge
 from dispatcher.engine.prepare import Blocked, prepare
 from dispatcher.engine.project_file import project_file
@@ -84,6 +85,8 @@ async def _pinned(run: Run, services: Services) -> Run:
             branch_name=prepared.branch_name,
             base_sha=prepared.base_sha,
             title=prepared.title,
+            asks=prepared.asks,
+            notes=prepared.notes,
             task=prepared.task,
             removed=prepared.removed,
         ),
@@ -99,6 +102,7 @@ async def _ended(run: Run, why: Blocked, services: Services) -> Ended:
     await services.slots.give_back(run.id)
     services.bell.ring(run.id)
     await nudge(ended, services)
+    await next_in_line(ended, services)
     return Ended(f"Run {run.id} ended as {why.state}: {why.reason.message}")
 
 
@@ -133,7 +137,7 @@ async def _assignment(run: Run, project: Checked, services: Services) -> Assignm
         limits=granted.limits,
         run_url=f"{settings.own_url}/api/runs/{run.id}",
         rehearsal=settings.rehearsal,
-        notices=(notice(run.removed),) if run.removed else (),
+        notices=(*((notice(run.removed),) if run.removed else ()), *run.notes),
         record=settings.record_cassettes,
         pull=run.pull,
         draft=settings.publishing.draft,
@@ -208,6 +212,7 @@ async def settle(call: Call) -> Response:
     services.command_bell.ring(run_id)
     await nudge(run, services)
     await Uploads(services.bucket).discard(run_id)
+    await next_in_line(run, services)
     return reply(Settled(state=run.state))
 
 

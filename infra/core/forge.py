@@ -12,6 +12,7 @@ from typing import Protocol
 
 from infra.core.clock import Instant
 from infra.core.conversing import Conversing
+from infra.core.reading import Reading
 from infra.core.repository import Repository
 
 CLONE_PERMISSIONS: Mapping[str, str] = {"contents": "read", "metadata": "read"}
@@ -87,6 +88,7 @@ class PullRequest:
     title: str
     body: str
     from_fork: bool = False
+    draft: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ class NewPullRequest:
     draft: bool = False
 
 
-class RepositoryForge(Conversing, Protocol):
+class RepositoryForge(Conversing, Reading, Protocol):
     """All calls raise ``NotFound``, ``Forbidden`` (missing permission, named), ``RateLimited`` or ``Upstream`` with GitHub's own words."""
 
     async def facts(self) -> RepositoryFacts: ...

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from infra.core.errors import Invalid
 
-# GitHub: owners are 1–39 alphanumerics and single dashes; repositories 1–100 of letters, digits, dot, dash, underscore.
-# https://docs.github.com/en/rest/repos/repos (the limits are those its forms enforce)
-_OWNER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?")
+# GitHub: owners are 1–39 alphanumerics and dashes, and an underscore before the short code of an enterprise's managed users;
+# repositories 1–100 of letters, digits, dot, dash, underscore. The limits are those that its forms enforce.
+# https://docs.github.com/en/enterprise-cloud@latest/admin/managing-iam/iam-configuration-reference/username-considerations-for-external-authentication
+_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -36,7 +37,7 @@ def parse_repository(owner: str, name: str) -> Repository:
         raise Invalid(
             "The owner is not a GitHub account name.",
             code="invalid_owner",
-            hint="Letters, digits and single dashes, at most 39 characters.",
+            hint="Letters, digits, dashes and underscores, at most 39 characters.",
         )
     if _NAME.fullmatch(name) is None or name in {".", ".."} or name.lower().endswith(".git"):
         raise Invalid(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from infra.core.ask import Ask, PullHead
 from infra.core.clock import MINUTE, SECOND, Instant, later
 from infra.core.errors import Conflict
 from infra.core.hidden_text import Removal
@@ -70,10 +71,10 @@ class Lease:
 class Origin:
     """Where the request came from and who asked.
 
-    ``kind``: workflow_dispatch, github_issue, …; ``actor``: login or API key id; ``issue``: number of the issue or pull
-    request, 0 when there is none; ``pull``: it is a pull request; ``comment``: id of the comment that asked, 0 for none;
-    ``in_thread``: that comment stands on a line of the pull request's diff; ``label``: the one that asked, taken off when the
-    run starts; ``delivery``: the key that de-duplicates the request.
+    ``kind``: workflow_dispatch, github_issue, github_pull, github_branch; ``actor``: login or API key id; ``issue``: number of
+    the issue or pull request, 0 when there is none; ``pull``: it is a pull request; ``comment``: id of the comment that asked,
+    0 for none; ``in_thread``: that comment stands on a line of the pull request's diff; ``label``: the one that asked, taken
+    off when the run starts; ``delivery``: the key that de-duplicates the request.
     """
 
     kind: str
@@ -184,7 +185,9 @@ class Run:
     ``removed`` is what was hidden in the task's text and taken out of it; None until somebody has looked, and until then
     ``title`` and ``task`` are as strangers wrote them. ``pull``: the open pull request that the run adds
     commits to, 0 for a pull request of its own; ``branch_name``: where its commits go, empty for ``claude/ID``.
-    ``discrepancy``: how the agent's own account of what it used differs from ours, None when it does not.
+    ``asks`` are what people want, for runs that began on the forge: ``task`` is made of them at the claim. ``head`` is the pull request that the run is about, as it was when the run was asked for.
+    ``notes``: what people should know about how it came about, a sentence each. ``discrepancy``: how the agent's own account
+    of what it used differs from ours, None when it does not.
     """
 
     id: RunId
@@ -222,6 +225,9 @@ class Run:
     branch_name: str = ""
     discrepancy: Discrepancy | None = None
     execution: str = ""
+    asks: tuple[Ask, ...] = ()
+    head: PullHead | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from infra.core.ask import Ask, PullHead
 from infra.core.errors import Invalid
 from infra.core.hidden_text import Removal
 from infra.core.repository import Repository, parse_ref, parse_repository
@@ -41,31 +42,16 @@ class WorkflowDispatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IssueTrigger:
-    """A signed ``issues`` delivery. ``label`` is the one just added (``labeled``), ``labels`` all that the issue carries."""
-
-    repository: Repository
-    installation_id: int
-    action: str
-    number: int
-    title: str
-    body: str
-    url: str
-    label: str
-    labels: tuple[str, ...]
-    sender: str
-    sender_is_bot: bool
-    delivery: str
-    body_sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the operator allows: the label that starts runs, and what one run may use."""
+    """What the operator allows one run to use.
 
-    trigger_label: str
+    ``allowed_models``: those that a trigger or a mention may name beside ``model``. ``own_app``: id of our own GitHub App.
+    """
+
     model: str
     limits: Limits
+    allowed_models: tuple[str, ...] = ()
+    own_app: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +59,8 @@ class RunRequest:
     """A run that should exist. ``installation_id`` 0 and an empty ``ref`` mean: to be looked up on the forge.
 
     ``removed``: what was hidden in the text and taken out of ``title`` and ``task``; None when nobody has looked yet.
+    ``asks``: who wants what, for what came from the forge; ``task`` is then empty until a runner claims. ``head``: the pull
+    request that it is about.
     """
 
     repository: Repository
@@ -85,6 +73,8 @@ class RunRequest:
     limits: Limits
     model: str
     removed: tuple[Removal, ...] | None = None
+    asks: tuple[Ask, ...] = ()
+    head: PullHead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +90,6 @@ class Ignored:
 @dataclass(frozen=True, slots=True)
 class Refused:
     reason: str
-
-
-Decision = Accepted | Ignored | Refused
 
 
 def parse_workflow_dispatch(
@@ -166,15 +153,6 @@ def title_of(task: str) -> str:
     return first if len(first) <= 72 else first[:71].rstrip() + "…"
 
 
-def decide(trigger: WorkflowDispatch | IssueTrigger, policy: Policy) -> Decision:
-    """What is to happen, from the trigger's own facts alone. What must be asked of the forge is checked at launch and claim."""
-    match trigger:
-        case WorkflowDispatch():
-            return _decide_dispatch(trigger, policy)
-        case IssueTrigger():
-            return _decide_issue(trigger, policy)
-
-
 def visible_task(title: str, body: str) -> tuple[str, str, tuple[Removal, ...]]:
     """Title, task and what was hidden in them: what a reader of the forge's page sees, and what only a model would.
 
@@ -193,7 +171,8 @@ def visible_task(title: str, body: str) -> tuple[str, str, tuple[Removal, ...]]:
     return title_of(shown_title.text or task), task, (*shown_title.removed, *shown_body.removed)
 
 
-def _decide_dispatch(trigger: WorkflowDispatch, policy: Policy) -> Decision:
+def decide(trigger: WorkflowDispatch, policy: Policy) -> Accepted | Refused:
+    """What is to happen, from the call's own facts alone. What must be asked of the forge is checked at launch and claim."""
     try:
         title, task, removed = visible_task("", trigger.task)
     except Invalid as error:
@@ -210,43 +189,6 @@ def _decide_dispatch(trigger: WorkflowDispatch, policy: Policy) -> Decision:
             limits=policy.limits,
             model=policy.model,
             removed=removed,
-        )
-    )
-
-
-def _decide_issue(trigger: IssueTrigger, policy: Policy) -> Decision:
-    label = policy.trigger_label
-    if trigger.action == "labeled":
-        if trigger.label != label:
-            return Ignored(f"The label {trigger.label!r} is not the trigger label {label!r}.")
-    elif trigger.action == "opened":
-        if label not in trigger.labels:
-            return Ignored(f"The issue was opened without the trigger label {label!r}.")
-    else:
-        return Ignored(f"issues.{trigger.action} starts nothing.")
-    if trigger.sender_is_bot:
-        return Refused(f"{trigger.sender} is a bot; bots start runs only when they are listed.")
-    origin = Origin(
-        kind="github_issue",
-        actor=trigger.sender,
-        issue=trigger.number,
-        issue_url=trigger.url,
-        delivery=trigger.delivery,
-        label=label,
-    )
-    return Accepted(
-        RunRequest(
-            repository=trigger.repository,
-            installation_id=trigger.installation_id,
-            ref="",
-            title=title_of(trigger.title),
-            task=issue_text(
-                trigger.title, trigger.body
-            ),  # searched for hidden text when a runner claims, not at the door
-            action=Action.CREATE_PR,
-            origin=origin,
-            limits=policy.limits,
-            model=policy.model,
         )
     )
 

@@ -28,6 +28,7 @@ from infra.github.app_auth import AppCredentials, app_jwt
 from infra.github.conversing import Conversing
 from infra.github.pace import Pace
 from infra.github.protocol import Call
+from infra.github.reading import Reading
 from infra.github.tokens import CachedToken, TokenSource
 from infra.github.transport import ATTEMPTS, TIMEOUT, Transport
 
@@ -41,7 +42,7 @@ _ANYTHING: Mapping[str, str] = {"metadata": "read"}
 _INSTALL = "Open the GitHub App's page, choose Install, and give it this repository."
 
 
-class GitHubRepository(Conversing):
+class GitHubRepository(Conversing, Reading):
     """One repository through one token (``RepositoryForge``)."""
 
     @classmethod

@@ -90,6 +90,7 @@ class PullShape(Shape, frozen=True, kw_only=True):
     head: BranchShape
     base: BranchShape
     body: str | None = None
+    draft: bool | None = None
     merged_at: Aware | None = None
 
     def value(self) -> PullRequest:
@@ -104,6 +105,7 @@ class PullShape(Shape, frozen=True, kw_only=True):
             title=self.title,
             body=self.body or "",
             from_fork=self.from_fork,
+            draft=bool(self.draft),
         )
 
     @property

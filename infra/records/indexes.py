@@ -10,4 +10,6 @@ INDEXES: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "chunks": ("last",),
     "commands": ("sequence",),
     "announcements": ("due_at",),
+    "deliveries": ("received_at", ("outcome", "received_at")),
+    "subjects": ("wake_at",),
 }

@@ -25,7 +25,7 @@ BAD_NAMES = [
     "a\\b",
     "a\nb",
 ]
-BAD_OWNERS = ["", "-a", "a-", "a.b", "a_b", "a/b", "..", "a" * 40, "a\n", "--upload-pack=x", "ü"]
+BAD_OWNERS = ["", "-a", "_a", "a.b", "a/b", "..", "a" * 40, "a\n", "--upload-pack=x", "ü"]
 BAD_REFS = [
     "", "-x", "--upload-pack=x", "a..b", "a b", "a~1", "a^", "a:b", "a?b", "a*b", "a[b", "a\\b", "/a", "a/", "a//b", ".a", "a/.b",
     "a.lock", "a/b.lock/c", "@", "a@{1}", "a\x00b", "a\nb", "a\x7fb", "a.", "x" * 256, "a\u202eb", "ext::sh",
@@ -55,6 +55,9 @@ def test_bad_refs_are_refused(ref):
 
 
 def test_good_names_pass():
+    # managed users have a short code behind an underscore, and some old accounts end in a dash
+    for owner in ("mona_acme", "octo-", "a" * 39):
+        assert parse_repository(owner, "shop").owner == owner
     assert str(parse_full_name("octo-org/My.repo_1-x")) == "octo-org/My.repo_1-x"
     assert parse_ref("refs/heads/feature/x-1") == "feature/x-1"
     assert parse_ref("v1.2.3") == "v1.2.3"
