@@ -1,7 +1,7 @@
 """Secrets in Secret Manager.
 
 Reading takes roles/secretmanager.secretAccessor on each secret and nothing else: versions are walked down from ``latest``
-instead of listed. Writing takes roles/secretmanager.secretVersionAdder; creating and deleting secrets is for who sets up.
+instead of listed. Writing takes roles/secretmanager.secretVersionManager; creating secrets is for who sets up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from google.cloud.secretmanager_v1 import (
     Secret as StoredSecret,
 )
 
-from infra.core.errors import Unavailable
+from infra.core.errors import NotFound, Unavailable
 from infra.core.secrets import Secret, check_secret_name, check_secret_value
 from infra.gcp.clients import TIMEOUT_SECONDS, careful, close, connect, patient
 from infra.gcp.errors import Service, errors
@@ -70,12 +70,16 @@ class SecretManagerSecrets:
                 return await self._add(name, payload)
 
     async def delete(self, name: str) -> None:
+        """Destroys the versions; the secret itself, with who may read it, belongs to the deployment and stays."""
         check_secret_name(name)
-        with errors(_service("secretmanager.secrets.delete", name)):
-            try:
-                await self._client.delete_secret(name=self._path(name), retry=patient(), timeout=TIMEOUT_SECONDS)
-            except google.NotFound:
-                return
+        try:
+            numbers = await self._listed(name)
+        except NotFound:
+            return
+        for number in numbers:
+            path = f"{self._path(name)}/versions/{number}"
+            with errors(_service("secretmanager.versions.destroy", name)):
+                await self._client.destroy_secret_version(name=path, retry=patient(), timeout=TIMEOUT_SECONDS)
 
     async def close(self) -> None:
         await close(self._connected)
@@ -107,14 +111,19 @@ class SecretManagerSecrets:
             except google.NotFound:
                 return 0
             except google.BadRequest:  # the newest is disabled or destroyed, and its number is not told
-                return await self._newest_listed(name)
+                return max(await self._listed(name), default=0)
         return _number(response.name)
 
-    async def _newest_listed(self, name: str) -> int:
-        request = ListSecretVersionsRequest(parent=self._path(name), filter="state:ENABLED", page_size=100)
+    async def _listed(self, name: str) -> tuple[int, ...]:
+        """Numbers of all versions that are not destroyed. Raises ``NotFound`` when there is no such secret."""
+        # every state but destroyed: a disabled version could be enabled again
+        request = ListSecretVersionsRequest(parent=self._path(name), filter="NOT state:DESTROYED", page_size=100)
         with errors(_service("secretmanager.versions.list", name)):
-            pages = await self._client.list_secret_versions(request, retry=patient(), timeout=TIMEOUT_SECONDS)
-            return max([_number(version.name) async for version in pages], default=0)
+            try:
+                pages = await self._client.list_secret_versions(request, retry=patient(), timeout=TIMEOUT_SECONDS)
+                return tuple([_number(version.name) async for version in pages])
+            except google.NotFound as error:
+                raise NotFound(f"There is no secret {name}.", code="unknown_secret") from error
 
     async def _access(self, name: str, number: int) -> Secret | None:
         """None for a version that is disabled, destroyed or was never there."""

@@ -15,10 +15,10 @@ from dotenv import dotenv_values
 from rich.console import Console
 
 from infra.core.access import Permission, new_api_key
-from infra.core.errors import PullwrightError
+from infra.core.errors import Invalid, PullwrightError
 from infra.core.store import Documents
 from infra.local.project_cli import secret, validate
-from infra.settings import DispatcherSettings, RunnerSettings, check_known, load, names
+from infra.settings import DispatcherSettings, RunnerSettings, check_known, load, names, required
 from infra.system_clock import system_clock
 
 app = typer.Typer(
@@ -62,6 +62,30 @@ def replay(
     from infra.local.replay import replay as replay_run
 
     raise typer.Exit(_run(replay_run(_console, data.resolve(), run, _given(), real_time=real_time)))
+
+
+@app.command()
+def doctor(
+    cloud: Annotated[bool, typer.Option("--cloud", help="Look at a Google Cloud project.")] = False,
+    project: Annotated[str, typer.Option(help="Its id.", envvar="GOOGLE_CLOUD_PROJECT")] = "",
+    region: Annotated[str, typer.Option(help="Where it is deployed.", envvar="GOOGLE_CLOUD_REGION")] = "us-central1",
+) -> None:
+    """Look for what is wrong, and say what to type."""
+    if not cloud:
+        raise Invalid(
+            "doctor needs to know what to look at.", code="missing_option", hint="Say: pullwright doctor --cloud"
+        )
+    raise typer.Exit(_run(_cloud_doctor(required(project, "GOOGLE_CLOUD_PROJECT"), region)))
+
+
+async def _cloud_doctor(project: str, region: str) -> int:
+    from infra.gcp.checkup import Checkup
+    from infra.gcp.console import Console, own_token
+    from infra.gcp.doctor import examine
+    from infra.local.findings import show
+
+    async with Console(own_token) as console:
+        return show(_console, await examine(Checkup(console, project, region)))
 
 
 @keys.command("create")

@@ -198,6 +198,20 @@ async def test_a_rotation_overlaps_and_disabled_versions_are_skipped(cloud, as_i
     assert await secrets.get("webhook") is None
 
 
+async def test_forgetting_leaves_the_secret_and_who_may_read_it_to_the_deployment(cloud, as_identity):
+    await cloud.put_secret("app-key", b"old")
+    cloud.roles.grant(DISPATCHER, "roles/secretmanager.secretVersionManager")
+    secrets = as_identity("secrets")
+    await secrets.delete("app-key")
+    assert await secrets.versions("app-key", 9) == ()
+    assert "app-key" in cloud.secrets.kept
+    assert await secrets.put("app-key", b"new") == 2
+    assert [secret.value for secret in await secrets.versions("app-key", 9)] == [b"new"]
+    with pytest.raises(Forbidden) as caught:
+        await as_identity("secrets", RUNNER).delete("app-key")
+    assert "roles/secretmanager" in caught.value.hint
+
+
 async def test_a_new_version_needs_no_right_to_make_secrets(cloud, as_identity):
     await cloud.put_secret("app-key", b"old")
     cloud.roles.grant(DISPATCHER, "roles/secretmanager.secretVersionAdder")

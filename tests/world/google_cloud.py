@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import grpc
 from cryptography import x509
@@ -83,7 +84,8 @@ def certificate() -> Path:
 
 
 class GoogleCloud:
-    """``account``: whom the metadata server speaks for, which is the program that asks it."""
+    """``account``: whom the metadata server speaks for, which is the program that asks it. ``resources``: what other APIs
+    answer, by path; a number instead of JSON is a status."""
 
     def __init__(self) -> None:
         self.identities = Identities()
@@ -97,6 +99,7 @@ class GoogleCloud:
         self.metadata_down = False
         self.key_requests = 0
         self.token_requests = 0
+        self.resources: dict[str, Any] = {}
         self.grpc_endpoint = ""
         self.http_url = ""
         for api in self.apis:
@@ -196,6 +199,11 @@ class GoogleCloud:
         return JSONResponse(self.identities.jwks())
 
     async def _rest(self, request: Request) -> Response:
+        resource = self.resources.get(request.url.path)
+        if isinstance(resource, int):
+            return JSONResponse({"error": {"code": resource}}, status_code=resource)
+        if resource is not None:
+            return JSONResponse(resource)
         status, body = await rest(
             self.apis,
             request.method,

@@ -83,6 +83,11 @@ PERMISSIONS = {
     "roles/run.viewer": {"run.executions.get", "run.jobs.get", "run.services.get", "run.services.getIamPolicy"},
     "roles/secretmanager.secretAccessor": {"secretmanager.versions.access"},
     "roles/secretmanager.secretVersionAdder": {"secretmanager.versions.add"},
+    "roles/secretmanager.secretVersionManager": {
+        "secretmanager.versions.add",
+        "secretmanager.versions.destroy",
+        "secretmanager.versions.list",
+    },
     "roles/secretmanager.viewer": {"secretmanager.versions.list", "secretmanager.secrets.get"},
     "roles/secretmanager.admin": {
         "secretmanager.secrets.create",

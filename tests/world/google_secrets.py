@@ -92,8 +92,10 @@ class SecretManager:
         self, request: sm.ListSecretVersionsRequest, caller: str
     ) -> sm.ListSecretVersionsResponse:
         self._roles.check(caller, "secretmanager.versions.list", request.parent)
-        wanted = request.filter.removeprefix("state:")
-        versions = [v for v in reversed(self._find(request.parent).versions) if not wanted or v.state.name == wanted]
+        wanted = request.filter.removeprefix("NOT ").removeprefix("state:")
+        but = request.filter.startswith("NOT ")
+        kept = reversed(self._find(request.parent).versions)
+        versions = [v for v in kept if not wanted or (v.state.name == wanted) is not but]
         start = int(request.page_token or 0)
         size = request.page_size or 100
         rest = str(start + size) if start + size < len(versions) else ""
@@ -102,6 +104,10 @@ class SecretManager:
     async def disable_secret_version(self, request: sm.DisableSecretVersionRequest, caller: str) -> sm.SecretVersion:
         self._roles.check(caller, "secretmanager.versions.disable", request.name)
         return self.mark(request.name, State.DISABLED)
+
+    async def destroy_secret_version(self, request: sm.DestroySecretVersionRequest, caller: str) -> sm.SecretVersion:
+        self._roles.check(caller, "secretmanager.versions.destroy", request.name)
+        return self.mark(request.name, State.DESTROYED)
 
     # what tests do
 

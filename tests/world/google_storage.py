@@ -42,6 +42,7 @@ class Storage:
         self.buckets: dict[str, dict[str, Stored]] = {}
         self.faults: deque[google.GoogleAPICallError] = deque()
         self.requests = 0
+        self.bucket_settings: dict[str, Any] = {"iamConfiguration": {"publicAccessPrevention": "enforced"}}
         self._uploads: dict[str, Upload] = {}
         self._identities = identities
         self._roles = roles
@@ -68,6 +69,8 @@ class Storage:
         media = parts[0] == "download" or request.query_params.get("alt") == "media"
         parts = parts[1:] if parts[0] == "download" else parts
         bucket = self._bucket(unquote(parts[3]))
+        if len(parts) == 4:
+            return JSONResponse({"name": parts[3], **self.bucket_settings})
         if len(parts) == 5:
             self._may(request, "storage.objects.list")
             return JSONResponse(_page(bucket, request))
