@@ -86,7 +86,7 @@ def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Servic
             defaults=default_triggers(settings.trigger_label),
             clock=clock,
         ),
-        commands=Commands(store),
+        commands=Commands(store, retention=settings.event_retention_days * DAY),
         telling=Telling.on(store),
         tails=Tails.over(runs=runs, timelines=timelines, bell=bell, own_url=settings.own_url),
         bell=bell,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from infra.core.clock import Instant
+from infra.core.clock import Instant, later
 from infra.core.errors import AlreadyExists, Conflict, NotFound
 from infra.core.ids import RunId
 from infra.core.store import Create, Documents, Query, Transaction, Where, transact
@@ -89,9 +89,10 @@ class _Key:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """The repository of commands."""
+    """The repository of commands. ``retention``: milliseconds that they are kept."""
 
     store: Documents
+    retention: int
 
     async def add(self, run_id: RunId, command: NewCommand, *, key: str = "") -> tuple[CommandRecord, bool]:
         """The stored command, and whether it is new: the same ``key`` again gives the first one.
@@ -103,10 +104,11 @@ class Commands:
             if key and (before := await self._before(run_id, key_path, command)):
                 return before, False
             record = command.numbered(await self._next(run_id, command.most))
-            writes = [Create(f"{_collection(run_id)}/{record.id}", encode(record))]
+            expire_at = later(command.at, self.retention)
+            writes = [Create(f"{_collection(run_id)}/{record.id}", encode(record), expire_at)]
             if key:
                 stood_for = _Key(command_id=record.id, fingerprint=command.fingerprint)
-                writes.append(Create(key_path, encode(stood_for)))
+                writes.append(Create(key_path, encode(stood_for), expire_at))
             try:
                 await self.store.commit(*writes)
             except AlreadyExists:

@@ -21,5 +21,5 @@ COMPOSITE: tuple[tuple[str, tuple[str, ...]], ...] = tuple(
 )
 """(collection, fields) of the indexes that Firestore must be told of; the last field is the order, newest first."""
 
-EXPIRING = ("chunks", "deliveries", "nonces")
+EXPIRING = ("chunks", "commands", "commands_keys", "deliveries", "nonces")
 """Collections whose documents have a time after which they may be removed: the store's TTL field ``expire_at``."""

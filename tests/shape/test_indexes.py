@@ -60,12 +60,12 @@ def test_every_document_that_expires_is_in_a_collection_that_is_cleaned():
 
 def collection(path, place):
     """The last collection in a document's path, as it is written in the code."""
-    text = ast.unparse(place)
+    source, text = path.read_text(), ast.unparse(place)
     if isinstance(place, ast.Name):  # a variable, built a few lines above
-        text = re.search(rf"\b{place.id} = (.+)", path.read_text())[1]
-    for name, value in re.findall(
-        r"def (\w+)\(.*?\) -> str:\n(?:    \"\"\".*?\"\"\"\n)?    return f\"([^\"]+)\"", path.read_text()
-    ):
+        text = re.search(rf"\b{place.id} = (.+)", source)[1]
+    for name, value in re.findall(r"^([A-Z]+) = \"(\w+)\"", source, re.MULTILINE):
+        text = text.replace(f"{{{name}}}", value)
+    for name, value in re.findall(r"def (\w+)\(.*?\) -> str:\n    return f\"([^\"]+)\"", source):
         text = text.replace(f"{{{name}(run_id)}}", value)
     return re.findall(r"(?:^f?['\"]|/)([a-z_]+)/", text)[-1]
 
