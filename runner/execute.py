@@ -18,12 +18,14 @@ from infra.core.diff_policy import DiffPolicy
 from infra.core.errors import Invalid, NotFound, PullwrightError
 from infra.core.forge import NewPullRequest
 from infra.core.ids import RunId, parse_run_id
+from infra.core.publish_policy import CommitMode
 from infra.core.run import Checkpoint, Delivered, Ended, Fenced, Held, Phase, Reason, State, Usage
 from infra.core.secret_scan import Scanner
 from infra.core.timeline import EventType
 from infra.core.words import PullFacts, commit_message, pull_body, pull_title
 from infra.wire import Assignment, Claimed, ClaimRequest, GitCredentials, ModelCredentials, ProcessIssue, Settlement
 from runner.agents.port import Result
+from runner.api_commit import ApiPush
 from runner.clone import clone, fetch_base
 from runner.collect import Identity, collect, commit, read_changes
 from runner.desk import Desk
@@ -318,7 +320,9 @@ class Attempt:
         new = await self._new_pull(place, saved)
         self._check_words({"the title": new.title, "the description": new.body, "the branch": work.branch})
         async with self.tools.repository(self.assignment, credentials) as forge:
-            return await publish(self.tools.git, place, remote, forge, work, new=new)
+            by_api = self.assignment.commit_mode is CommitMode.API
+            put = ApiPush(self.tools.git, place, forge, work.branch, work.base_sha) if by_api else None
+            return await publish(self.tools.git, place, remote, forge, work, new=new, put=put)
 
     async def _new_pull(self, place: Workspace, saved: Saved) -> NewPullRequest:
         facts = PullFacts(

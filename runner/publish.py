@@ -8,7 +8,7 @@ first keeps what is there: our commit goes on top of it where the two can be mer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -30,6 +30,10 @@ _TRIES = 4
 _DEPTH = 100
 """Commits of others that may have come in between; ours is not put on top of more."""
 _SECONDS = 120.0
+
+Put = Callable[[str, str], Awaitable[str]]
+"""Puts a commit on the branch, which must be at the second commit (empty: nowhere yet); returns the commit as it is there.
+Raises ``MovedOn`` when the branch is elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,26 +67,35 @@ async def publish(
     work: Work,
     *,
     new: NewPullRequest,
+    put: Put | None = None,
     pauses: Sequence[float] = PAUSES,
 ) -> Published:
     """Pushes the commit, and opens its pull request or adopts the one that this run already has, open or closed.
 
     Safe to repeat after any interruption. ``new`` without a base: the repository's default branch. With ``work.pull`` the
-    commit joins that pull request and none is opened. Raises what ``push`` and the forge raise.
+    commit joins that pull request and none is opened. ``put``: another way than a push (``runner/api_commit.py``). Raises what ``push`` and the forge raise.
     """
     if work.pull:
-        head = await push(git, workspace, remote, work, pauses=pauses)
+        head = await push(git, workspace, remote, work, put=put, pauses=pauses)
         return Published(pull=await forge.pull(work.pull), head_sha=head)
     asked = asyncio.ensure_future(_look_around(forge, work, new.base_branch))
     try:
-        head = await push(git, workspace, remote, work, pauses=pauses)
+        head = await push(git, workspace, remote, work, put=put, pauses=pauses)
         existing, base = await asked
     finally:
         asked.cancel()
     return Published(pull=existing or await forge.open_pull(replace(new, base_branch=base)), head_sha=head)
 
 
-async def push(git: Git, workspace: Workspace, remote: Remote, work: Work, *, pauses: Sequence[float] = PAUSES) -> str:
+async def push(
+    git: Git,
+    workspace: Workspace,
+    remote: Remote,
+    work: Work,
+    *,
+    put: Put | None = None,
+    pauses: Sequence[float] = PAUSES,
+) -> str:
     """Puts ``work.head_sha`` on its branch and returns the commit that holds it: creates the branch, finds it done, replaces
     an earlier attempt's commit of this run, or adds to what others have put there meanwhile.
 
@@ -92,9 +105,10 @@ async def push(git: Git, workspace: Workspace, remote: Remote, work: Work, *, pa
     _check_branch(work)
     lease = work.base_sha if work.pull else ""
     head = work.head_sha
+    put_there = put or GitPush(git, workspace, remote, work.branch, pauses)
     for _ in range(_TRIES):
         try:
-            await patiently(partial(_push, git, workspace, remote, work, head=head, lease=lease), pauses)
+            return await put_there(head, lease)
         except MovedOn:
             tip = await _tip(git, workspace, remote, work, pauses)
             if tip is None and work.pull:
@@ -105,13 +119,10 @@ async def push(git: Git, workspace: Workspace, remote: Remote, work: Work, *, pa
             if await _holds(git, workspace, tip, work.head_sha):
                 return work.head_sha
             lease = tip
-            head = (
-                work.head_sha if await _replaces(git, workspace, work, tip) else await rebase(git, workspace, work, tip)
-            )
+            mine = put is None and await _replaces(git, workspace, work, tip)
+            head = work.head_sha if mine else await rebase(git, workspace, work, tip)
             if head == tip:
                 return tip
-        else:
-            return head
     raise Conflict(
         f"The branch {work.branch} kept changing while it was being pushed.",
         code="branch_taken",
@@ -137,23 +148,37 @@ async def _look_around(forge: RepositoryForge, work: Work, base_branch: str) -> 
     return next((pull for pull in pulls if marked_run(pull.body) == work.run_id), None), base
 
 
-async def _push(git: Git, workspace: Workspace, remote: Remote, work: Work, *, head: str, lease: str) -> None:
-    ref = f"refs/heads/{work.branch}"
-    await git.transport(
-        "push",
-        "--porcelain",
-        "--no-verify",
-        "--no-follow-tags",
-        "--no-signed",
-        "--recurse-submodules=no",
-        f"--force-with-lease={ref}:{lease}",
-        "--end-of-options",
-        remote.url,
-        f"{head}:{ref}",
-        directory=workspace.git,
-        remote=remote,
-        seconds=_SECONDS,
-    )
+@dataclass(frozen=True, slots=True)
+class GitPush:
+    """Puts commits on ``branch`` with ``git push``."""
+
+    git: Git
+    workspace: Workspace
+    remote: Remote
+    branch: str
+    pauses: Sequence[float]
+
+    async def __call__(self, head: str, lease: str) -> str:
+        await patiently(partial(self._push, head, lease), self.pauses)
+        return head
+
+    async def _push(self, head: str, lease: str) -> None:
+        ref = f"refs/heads/{self.branch}"
+        await self.git.transport(
+            "push",
+            "--porcelain",
+            "--no-verify",
+            "--no-follow-tags",
+            "--no-signed",
+            "--recurse-submodules=no",
+            f"--force-with-lease={ref}:{lease}",
+            "--end-of-options",
+            self.remote.url,
+            f"{head}:{ref}",
+            directory=self.workspace.git,
+            remote=self.remote,
+            seconds=_SECONDS,
+        )
 
 
 async def _tip(git: Git, workspace: Workspace, remote: Remote, work: Work, pauses: Sequence[float]) -> str | None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from infra.core.clock import Instant
 from infra.core.conversing import Conversing
+from infra.core.git_data import GitData
 from infra.core.reading import Reading
 from infra.core.repository import Repository
 
@@ -100,7 +101,7 @@ class NewPullRequest:
     draft: bool = False
 
 
-class RepositoryForge(Conversing, Reading, Protocol):
+class RepositoryForge(Conversing, GitData, Reading, Protocol):
     """All calls raise ``NotFound``, ``Forbidden`` (missing permission, named), ``RateLimited`` or ``Upstream`` with GitHub's own words."""
 
     async def facts(self) -> RepositoryFacts: ...

@@ -26,6 +26,7 @@ from infra.core.repository import Repository
 from infra.github import calls, files
 from infra.github.app_auth import AppCredentials, app_jwt
 from infra.github.conversing import Conversing
+from infra.github.git_data import GitData
 from infra.github.pace import Pace
 from infra.github.protocol import Call
 from infra.github.reading import Reading
@@ -42,7 +43,7 @@ _ANYTHING: Mapping[str, str] = {"metadata": "read"}
 _INSTALL = "Open the GitHub App's page, choose Install, and give it this repository."
 
 
-class GitHubRepository(Conversing, Reading):
+class GitHubRepository(Conversing, GitData, Reading):
     """One repository through one token (``RepositoryForge``)."""
 
     @classmethod
