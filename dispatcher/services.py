@@ -22,6 +22,7 @@ from infra.records.commands import Commands
 from infra.records.deliveries import Deliveries
 from infra.records.keys import ApiKeys
 from infra.records.nonces import Nonces
+from infra.records.repairs import Repairs
 from infra.records.runs import Runs
 from infra.records.slots import RunSlots
 from infra.records.subjects import Subjects
@@ -56,6 +57,7 @@ class Services:
     triggers: TriggerBook
     commands: Commands
     telling: Telling
+    repairs: Repairs
     tails: Tails
     bell: Bell
     command_bell: Bell

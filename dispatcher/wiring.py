@@ -42,6 +42,7 @@ from infra.records.indexes import INDEXES
 from infra.records.keys import ApiKeys
 from infra.records.nonces import Nonces
 from infra.records.projects import Projects
+from infra.records.repairs import Repairs
 from infra.records.runs import Runs
 from infra.records.slots import RunSlots
 from infra.records.subjects import Subjects
@@ -88,6 +89,7 @@ def connect(settings: DispatcherSettings, clock: Clock = system_clock) -> Servic
         ),
         commands=Commands(store, retention=settings.event_retention_days * DAY),
         telling=Telling.on(store),
+        repairs=Repairs(store),
         tails=Tails.over(runs=runs, timelines=timelines, bell=bell, own_url=settings.own_url),
         bell=bell,
         command_bell=Bell(),

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 import msgspec
 from msgspec import Meta
 
+from infra.core.ci_repair import Caps
 from infra.core.egress import parse_allow_list
 from infra.core.errors import Invalid, Unavailable
 from infra.core.execution import choose_host
@@ -235,6 +236,14 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
         str,
         Meta(description="Comma list of people, and teams as @team, who are asked to review every new pull request."),
     ] = ""
+    ci_repairs_per_head: Annotated[
+        int,
+        Meta(ge=0, le=10, description="How often one commit's red checks may be repaired before a person is asked."),
+    ] = 1
+    ci_repairs_per_pull: Annotated[int, Meta(ge=0, le=50, description="The same for a whole pull request.")] = 3
+    needs_human_label: Annotated[
+        str, Meta(min_length=1, description="Label of a pull request whose checks the platform gives up on.")
+    ] = "needs-human"
     pr_assign_requester: Annotated[
         bool, Meta(description="The person who asked is assigned to the new pull request.")
     ] = False
@@ -321,6 +330,10 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
         """The models that runs may use: the operator's list, or the one that runs get."""
         listed = tuple(name for part in self.allowed_models.split(",") if (name := part.strip()))
         return listed or (self.claude_model,)
+
+    @property
+    def repair_caps(self) -> Caps:
+        return Caps(per_head=self.ci_repairs_per_head, per_pull=self.ci_repairs_per_pull)
 
     @property
     def own_url(self) -> str:

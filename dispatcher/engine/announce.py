@@ -10,14 +10,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from dispatcher.engine.nudge import nudge_at
+from dispatcher.engine.repair import NEEDS_HUMAN
 from dispatcher.engine.status import StatusComment, surroundings
 from dispatcher.services import Services
 from infra.core.announcement import CHECKS_GRACE, LOOK_AGAIN, Announcement, outdated, was_good
+from infra.core.ask import Via
 from infra.core.clock import MINUTE, SECOND, Instant, later
 from infra.core.content_pace import Weight
-from infra.core.conversing import Conclusion, NewCheck, Reaction, Spoken
+from infra.core.conversing import Conclusion, NewCheck, Reaction, Spoken, Thread
 from infra.core.errors import (
     Conflict,
     Forbidden,
@@ -31,9 +34,7 @@ from infra.core.forge import RepositoryForge
 from infra.core.ids import RunId
 from infra.core.repository import Repository
 from infra.core.run import Run, State
-from infra.core.status_comment import check_summary, check_title, is_answer, thread_answer
-
-CHECK_NAME = "Pullwright"
+from infra.core.status_comment import CHECK_NAME, check_summary, check_title, is_answer, thread_answer
 
 _log = logging.getLogger("dispatcher")
 
@@ -85,8 +86,10 @@ class _Teller:
         wait = await StatusComment(run=self.run, forge=self.forge, services=self.services).show()
         if not self.run.ended:
             return later(self.services.clock(), wait or LOOK_AGAIN)
-        await self._once("reply", self._reply)
+        for comment in self._threads():
+            await self._once(f"reply {comment}", partial(self._reply, comment))
         await self._once("dress", self._dress)
+        await self._once("human", self._call_human)
         await self._once("check", self._check)
         await self._once("verdict", self._verdict)
         return await self._look_for_checks()
@@ -141,25 +144,28 @@ class _Teller:
             await self._spend(Weight.RECEIPT)
             await self.forge.remove_label(self.run.origin.issue, label)
 
-    async def _reply(self) -> None:
-        """The answer where the question was asked, and the thread is resolved if the work was done."""
-        run = self.run
-        if not run.origin.in_thread:
-            return
-        before = await self._begin("reply")
-        await self._spend(Weight.RESULT, writes=2)
-        if before is None or not await self._answered_since(before):
-            text = thread_answer(run, await surroundings(run, self.services))
-            await self.forge.reply(run.origin.issue, run.origin.comment, text)
-        if run.state is State.SUCCEEDED:
-            thread = await self.forge.thread_of(run.origin.issue, run.origin.comment)
-            if thread is not None and not thread.resolved:
-                await self.forge.resolve_thread(thread.id)
+    def _threads(self) -> tuple[int, ...]:
+        """The comments on lines that asked for this run, each of which gets an answer."""
+        origin, asks = self.run.origin, self.run.asks
+        first = (origin.comment,) if origin.in_thread else ()
+        return tuple(dict.fromkeys((*first, *(ask.id for ask in asks if ask.via is Via.LINE and ask.id))))
 
-    async def _answered_since(self, moment: Instant) -> bool:
+    async def _reply(self, comment: int) -> None:
+        """The answer where the question was asked, and the thread is resolved if the work was done."""
+        run, pull = self.run, self.run.origin.issue
+        before = await self._begin(f"reply {comment}")
+        await self._spend(Weight.RESULT, writes=2)
+        thread = await self.forge.thread_of(pull, comment)
+        if before is None or not await self._answered_since(before, thread):
+            await self.forge.reply(pull, comment, thread_answer(run, await surroundings(run, self.services)))
+        if run.state is State.SUCCEEDED and thread is not None and not thread.resolved:
+            await self.forge.resolve_thread(thread.id)
+
+    async def _answered_since(self, moment: Instant, thread: Thread | None) -> bool:
         name = (await (await self.services.forge()).bot_identity()).name
         said = await self.forge.review_comments_since(self.run.origin.issue, later(moment, -_SEARCH_MARGIN))
-        return any(one.author == name and is_answer(one.body, self.run) for one in said)
+        here = frozenset() if thread is None else frozenset(thread.comments)
+        return any(one.id in here and one.author == name and is_answer(one.body, self.run) for one in said)
 
     async def _dress(self) -> None:
         """Labels, reviewers and assignee of a new pull request. One that the forge refuses does not keep back the others."""
@@ -181,6 +187,12 @@ class _Teller:
                 await act()
             except (NotFound, Forbidden, Invalid) as error:
                 _log.warning("a pull request is not dressed", extra={"run_id": run.id, "reason": error.message})
+
+    async def _call_human(self) -> None:
+        """A label that people filter by, where the platform has given up."""
+        if self.run.reason is not None and self.run.reason.code == NEEDS_HUMAN:
+            await self._spend(Weight.RESULT)
+            await self.forge.add_labels(self.run.origin.issue, [self.services.settings.needs_human_label])
 
     async def _check(self) -> None:
         head = self._head()

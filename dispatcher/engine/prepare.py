@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from dispatcher.engine.repair import judged
 from dispatcher.engine.target import aimed
 from dispatcher.services import Services
+from infra.core.ask import Via
 from infra.core.errors import Invalid, NotFound
 from infra.core.forge import RepositoryForge
 from infra.core.matching import allowed
@@ -69,6 +71,10 @@ async def prepare(run: Run, services: Services) -> Run | Blocked:
         if isinstance(permitted, Blocked):
             return permitted
         run = permitted
+    if head := _failed_head(run):
+        verdict = await judged(run, head, repository, services)
+        if verdict is not None:
+            return Blocked(verdict.state, verdict.reason)
     try:
         run = shown(run)
     except Invalid as error:
@@ -81,6 +87,12 @@ async def prepare(run: Run, services: Services) -> Run | Blocked:
         return replace(run, ref=ref, base_sha=await _resolve(repository, name, ref))
     except (Invalid, NotFound) as error:
         return Blocked(State.FAILED, Reason(code=error.code, message=error.message, hint=error.hint))
+
+
+def _failed_head(run: Run) -> str:
+    """The commit whose red checks are all that the run is about; empty when somebody asked for something."""
+    heads = {ask.head if ask.via is Via.CHECK else "" for ask in run.asks}
+    return heads.pop() if len(heads) == 1 and run.origin.pull and not run.branch_name else ""
 
 
 async def _permitted(run: Run, repository: RepositoryForge) -> Run | Blocked:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from dispatcher.engine.repair import NEEDS_HUMAN
 from dispatcher.services import Services
 from infra.core.announcement import Conversation, Told, next_edit, taken, with_told
 from infra.core.clock import MINUTE, SECOND, later
@@ -32,6 +33,7 @@ async def surroundings(run: Run, services: Services, earlier: Sequence[Told] = (
         position=await services.runs.waiting_before(run) if run.state is State.QUEUED else None,
         checklist=() if run.ended else await services.telling.checklists.of(run.id),
         patch=await _patch(run, services),
+        needs_human=run.reason is not None and run.reason.code == NEEDS_HUMAN,
         rehearsal=services.settings.rehearsal,
         earlier=earlier,
     )

@@ -76,10 +76,10 @@ class CheckRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
-    """A review thread. ``id`` is the forge's opaque node id; ``first_comment`` the number of the comment that opened it."""
+    """A review thread. ``id`` is the forge's opaque node id; ``comments`` are the numbers of those in it, oldest first."""
 
     id: str
-    first_comment: int
+    comments: tuple[int, ...]
     resolved: bool
 
 
@@ -145,8 +145,12 @@ class Conversing(Protocol):
         """Adds a check run of the App's own; returns its id. Repeating it adds a second one."""
         ...
 
-    async def checks_on(self, ref: str) -> tuple[CheckRun, ...]:
-        """The newest check run of each name on a commit."""
+    async def checks_on(self, ref: str, *, newest: bool = True) -> tuple[CheckRun, ...]:
+        """The check runs on a commit, at most a hundred; ``newest``: only the last of each name."""
+        ...
+
+    async def rerun_check(self, check: CheckRun) -> None:
+        """Starts it again. Raises ``Forbidden`` where the App may not."""
         ...
 
     async def compare(self, base: str, head: str) -> Relation:

@@ -14,6 +14,9 @@ from infra.core.run import Phase, Run, State
 MAX_CHARS = 60_000
 """GitHub takes 65,536. https://github.com/orgs/community/discussions/27190"""
 
+CHECK_NAME = "Pullwright"
+"""Of the platform's own check run."""
+
 MAX_PATCH_CHARS = 40_000
 SHOWN_ITEMS = 30
 _ITEM_CHARS = 200

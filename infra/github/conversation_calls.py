@@ -142,14 +142,26 @@ def add_check(repository: Repository, check: NewCheck) -> Call[int]:
     )
 
 
-def checks_on(repository: Repository, ref: str) -> Call[tuple[CheckRun, ...]]:
-    """``filter=latest`` is the default: the newest of each name."""
+def checks_on(repository: Repository, ref: str, *, newest: bool) -> Call[tuple[CheckRun, ...]]:
     return Call(
         method="GET",
         path=f"{repo_path(repository)}/commits/{quote(parse_ref(ref), safe='')}/check-runs",
-        params={"per_page": "100"},
+        params={"filter": "latest" if newest else "all", "per_page": "100"},
         about=f"the checks on {ref} of {repository}",
         read=lambda answer: tuple(shape.value() for shape in _checks(answer).check_runs),
+    )
+
+
+def rerun_check(repository: Repository, check: CheckRun) -> Call[None]:
+    """A check of GitHub Actions is a job of the same number; other Apps are asked to run theirs again.
+    https://docs.github.com/en/rest/actions/workflow-runs#re-run-a-job-from-a-workflow-run"""
+    path = f"actions/jobs/{check.id}/rerun" if check.app == "github-actions" else f"check-runs/{check.id}/rerequest"
+    return Call(
+        method="POST",
+        path=f"{repo_path(repository)}/{path}",
+        about=f"the check {check.name} of {repository}",
+        read=_nothing,
+        repeatable=True,
     )
 
 

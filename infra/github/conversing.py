@@ -56,8 +56,11 @@ class Conversing(Sending):
     async def add_check(self, check: NewCheck) -> int:
         return await self._send(calls.add_check(self._repository, check))
 
-    async def checks_on(self, ref: str) -> tuple[CheckRun, ...]:
-        return await self._send(calls.checks_on(self._repository, ref))
+    async def checks_on(self, ref: str, *, newest: bool = True) -> tuple[CheckRun, ...]:
+        return await self._send(calls.checks_on(self._repository, ref, newest=newest))
+
+    async def rerun_check(self, check: CheckRun) -> None:
+        await self._send(calls.rerun_check(self._repository, check))
 
     async def compare(self, base: str, head: str) -> Relation:
         return await self._send(calls.compare(self._repository, base, head))

@@ -84,7 +84,7 @@ def thread_of(repository: Repository, pull: int, comment: int) -> Call[Thread | 
         for thread in msgspec.json.decode(data, type=_Data).repository.pull_request.review_threads.nodes:
             numbers = thread.numbers()
             if comment in numbers:
-                return Thread(id=thread.id, first_comment=numbers[0], resolved=thread.is_resolved)
+                return Thread(id=thread.id, comments=numbers, resolved=thread.is_resolved)
         return None
 
     variables = {"owner": repository.owner, "name": repository.name, "number": int(pull)}

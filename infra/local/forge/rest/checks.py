@@ -125,6 +125,13 @@ async def get_check(call: Call) -> Reply:
     return Reply(data=check.shape(call.world, call.repo, _one(call)))
 
 
+async def rerun(call: Call) -> Reply:
+    """Of a job, or of an App's own check, which the App hears of and does by itself."""
+    row = call.world.checks.put(replace(_one(call), status="queued", conclusion=None, completed_at=None))
+    check.tell(call.world, call.repo, call.actor, row, "rerequested")
+    return Reply(status=201, data={})
+
+
 async def list_annotations(call: Call) -> Reply:
     return paging.reply(call, _one(call).output.get("annotations", []))
 

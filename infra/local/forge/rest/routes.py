@@ -99,6 +99,8 @@ _ROUTES = (
     Route("POST", f"{_REPO}/check-runs", checks.create_check, writing("checks")),
     Route("GET", f"{_REPO}/check-runs/{{check:int}}", checks.get_check, reading("checks")),
     Route("PATCH", f"{_REPO}/check-runs/{{check:int}}", checks.change_check, writing("checks")),
+    Route("POST", f"{_REPO}/check-runs/{{check:int}}/rerequest", checks.rerun, writing("checks")),
+    Route("POST", f"{_REPO}/actions/jobs/{{check:int}}/rerun", checks.rerun, writing("actions")),
     Route("GET", f"{_REPO}/check-runs/{{check:int}}/annotations", checks.list_annotations, reading("checks")),
     Route("POST", f"{_REPO}/statuses/{{sha}}", checks.create_status, writing("statuses")),
     # Issues
