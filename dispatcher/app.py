@@ -68,6 +68,7 @@ ROUTES: tuple[Rule, ...] = (
     Rule("POST", "/api/runs/{run_id}/heartbeat", lease.heartbeat, Access.RUNNER),
     Rule("POST", "/api/runs/{run_id}/claim", lease.claim, Access.RUNNER),
     Rule("POST", "/api/runs/{run_id}/credentials", credentials.credentials, Access.RUNNER),
+    Rule("POST", "/api/runs/{run_id}/release", lease.release, Access.RUNNER),
     Rule("POST", "/api/runs/{run_id}/settle", lease.settle, Access.RUNNER),
     Rule("POST", "/api/workflows/dispatch", workflow_dispatch.dispatch_workflow, Access.EXECUTE),
     Rule("GET", "/api/runs/{run_id}/commands", commands.commands, Access.READ_OR_RUNNER),

@@ -371,6 +371,14 @@ class RunnerSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.upper
         float,
         Meta(ge=1, le=86400, description="How long an agent waits for an answer before it has to decide by itself."),
     ] = 600.0
+    checkpoint_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Least time between two checkpoints of an agent at work; what it did since the last one is lost with its runner.",
+        ),
+    ] = 60.0
     runner_toolchains: Annotated[
         str,
         Meta(description="Folders besides /usr that agents can read, separated by colons, such as /opt/node:/opt/go."),

@@ -34,6 +34,7 @@ INSIDE_USER = 1000
 _NAMESPACES = ("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
 _SETUP_CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 _END_SECONDS = 10.0
+_ABOVE_THE_AGENT = 4  # the keeper, bubblewrap outside and inside, the door
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,10 @@ class BubblewrapSandbox:
                 hint="Ask for another user, such as 1000.",
             )
         return await asyncio.to_thread(self._launcher, box, program)
+
+    async def interrupt(self, box: Box) -> None:
+        if (mark := self._marks.get(box.id)) is not None:
+            await asyncio.to_thread(processes.interrupt, lambda: processes.members(mark), above=_ABOVE_THE_AGENT)
 
     async def destroy(self, box: Box) -> None:
         mark = self._marks.get(box.id)

@@ -6,7 +6,6 @@ The list is in ``infra/core/commands.py``. There is no shell; output is redacted
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,20 +17,16 @@ from infra.core.timeline import EventType
 from infra.wire import CommandResult, CommandState
 from runner import command_start
 from runner.agents.port import Sink
-from runner.box_layout import own_python
+from runner.helper import helper_path, run_helper, scratch_in
 from runner.output import Output
-from runner.removal import remove
 from runner.sandbox import Box, Sandbox
-from runner.shielded import to_the_end
 
 LATEST_DIFF = "latest.diff"
 
 Keep = Callable[[str, bytes], Awaitable[None]]
 """Stores an artifact: name and content."""
 
-_ENV = Path("/usr/bin/env")
 _DIFF = ("git", "diff")
-_PIECE = 64 * 1024
 _RESULT_CHARACTERS = 4_000
 
 
@@ -121,30 +116,27 @@ class Commands:
 
     async def _in_box(self, identity: str, command: AllowedCommand, outputs: Mapping[EventType, Output]) -> int:
         """The exit code. Raises ``TimeoutError``, and ``Unavailable`` when the box cannot be made."""
-        scratch = await asyncio.to_thread(_scratch, self.bench.root)
-        box = self._box(scratch, identity)
-        try:
-            launcher = await self.sandbox.launcher(box, _ENV)
-            process = await asyncio.create_subprocess_exec(
-                launcher,
-                *("python3", "-I", "-S", "-c", await asyncio.to_thread(_start_program)),
-                *(self.bench.path, str(box.tree), str(box.home), *command.argv),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                cwd=box.tree,
-                start_new_session=True,
+        out, err = outputs[EventType.STDOUT], outputs[EventType.STDERR]
+        async with scratch_in(self.bench.root) as scratch:
+            box = self._box(scratch, identity)
+            arguments = [self.bench.path, str(box.tree), str(box.home), *command.argv]
+            code = await run_helper(
+                self.sandbox,
+                box,
+                command_start,
+                arguments,
+                seconds=self.limits.seconds,
+                out=out.feed,
+                err=err.feed,
             )
-            async with asyncio.timeout(self.limits.seconds):
-                return await _followed(process, outputs)
-        finally:
-            await to_the_end(self.sandbox.destroy(box))
-            await asyncio.to_thread(remove, scratch, parking=self.bench.root)
+        for output in (out, err):
+            await output.end()
+        return code
 
     def _box(self, scratch: Path, identity: str) -> Box:
         environment = {
             **self.bench.environment,
-            "PATH": f"{own_python()[0].parent}:{self.bench.path}",  # until the command's own is set
+            "PATH": helper_path(self.bench.path),  # until the command's own is set
             "HOME": str(scratch / "home"),
             "TMPDIR": str(scratch / "tmp"),
             "LANG": "C.UTF-8",
@@ -159,38 +151,3 @@ class Commands:
             environment=environment,
             beside=self.bench.beside,
         )
-
-
-def _scratch(root: Path) -> Path:
-    scratch = Path(tempfile.mkdtemp(prefix="command-", dir=root))
-    scratch.chmod(0o711)
-    for name in ("home", "tmp"):
-        (scratch / name).mkdir(mode=0o700)
-    return scratch
-
-
-def _start_program() -> str:
-    return Path(command_start.__file__).read_text()
-
-
-async def _followed(process: asyncio.subprocess.Process, outputs: Mapping[EventType, Output]) -> int:
-    """Reads both streams to their ends. When this breaks off, the process' own end is the box's matter."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    reading = [
-        asyncio.ensure_future(_read(process.stdout, outputs[EventType.STDOUT])),
-        asyncio.ensure_future(_read(process.stderr, outputs[EventType.STDERR])),
-    ]
-    try:
-        await asyncio.gather(*reading)
-        return await process.wait()
-    finally:
-        for each in reading:
-            each.cancel()
-        await asyncio.gather(*reading, return_exceptions=True)
-
-
-async def _read(stream: asyncio.StreamReader, output: Output) -> None:
-    while piece := await stream.read(_PIECE):
-        await output.feed(piece)
-    await output.end()

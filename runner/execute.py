@@ -23,7 +23,16 @@ from infra.core.run import Checkpoint, Delivered, Ended, Fenced, Held, Phase, Re
 from infra.core.secret_scan import Scanner
 from infra.core.timeline import EventType
 from infra.core.words import PullFacts, commit_message, pull_body, pull_title
-from infra.wire import Assignment, Claimed, ClaimRequest, GitCredentials, ModelCredentials, ProcessIssue, Settlement
+from infra.wire import (
+    Assignment,
+    Claimed,
+    ClaimRequest,
+    GitCredentials,
+    ModelCredentials,
+    ProcessIssue,
+    Release,
+    Settlement,
+)
 from runner.agents.port import Result
 from runner.api_commit import ApiPush
 from runner.clone import clone, fetch_base
@@ -34,16 +43,21 @@ from runner.gateway import Gateway
 from runner.git import Remote, parse_remote
 from runner.inspection import PATCH, Inspector
 from runner.lease import Lease
+from runner.partial import PartialWork
 from runner.publish import Published, Work, publish
 from runner.pull_template import pull_template
 from runner.questions import Questions
 from runner.saved_work import bundle, restore
+from runner.shielded import to_the_end
 from runner.stream import Stream
+from runner.takeup import take_up
 from runner.wiring import Tools
 from runner.working import Working
 from runner.workspace import Workspace, workspace
 
 SAVED_WORK = "work.bundle"
+
+_HAND_BACK_SECONDS = 4.0
 
 _log = logging.getLogger("runner")
 
@@ -127,6 +141,7 @@ class Attempt:
             tools=self.tools,
             stream=self._stream,
             desk=desk,
+            lease=self._lease,
             credentials=self._model_credentials,
         )
         work = asyncio.create_task(self._outcome(), name=f"work {self.run_id}")
@@ -150,16 +165,34 @@ class Attempt:
         return Desk(gateway=self.gateway, sink=self._stream.emit, questions=questions)
 
     async def _finished(self, work: asyncio.Task[Settlement]) -> Settlement:
-        """What the work came to, also when it was stopped on request. Being cancelled from outside stops it and is passed on."""
+        """What the work came to, also when it was stopped on request. Being cancelled from outside stops it in a hurry, hands
+        the run back, and is passed on."""
         try:
-            return await work
+            await asyncio.wait({work})
         except asyncio.CancelledError:
-            if not work.done():
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
-            if not (self._lease.cancelled or self._lease.lost):
-                raise
+            self._working.hurry.set()
+            work.cancel()
+            await to_the_end(self._hand_back(work))
+            raise
+        if work.cancelled():
             return self._settlement(State.CANCELLED, CANCELLED)
+        return work.result()
+
+    async def _hand_back(self, work: asyncio.Task[Settlement]) -> None:
+        """The next attempt may start at once; without this it would wait until the lease runs out."""
+        await asyncio.wait({work})
+        if self._lease.lost or (self._lease.phase is Phase.PUBLISHING and not work.cancelled()):
+            return
+        await self._stream.emit(
+            EventType.INFO, {"message": "This runner must stop; another goes on.", "code": "released"}
+        )
+        back = Release(fence=self.claimed.fence, checkpoint=self._lease.checkpoint, spent=self.spent)
+        try:
+            async with asyncio.timeout(_HAND_BACK_SECONDS):
+                await self._deliver_rest()
+                await self.gateway.release(back)
+        except (PullwrightError, TimeoutError) as error:
+            _log.warning("not handed back: %s", error, extra={"run_id": self.run_id})
 
     async def _settle(self, settlement: Settlement) -> Ending:
         if settlement.reason and settlement.state is not State.NO_CHANGES:
@@ -214,8 +247,7 @@ class Attempt:
             saved = await self._resumed(place)
             if saved is None:
                 await self._clone(place)
-                result = await self._agent(place)
-                saved = await self._save(place, result)
+                saved = await self._save(place, await self._stoppable(place))
             published = await self._publish(place, saved)
         delivered = Delivered(
             number=published.pull.number,
@@ -258,10 +290,23 @@ class Attempt:
         remote = await self._source()
         await clone(self.tools.git, place, remote, base_sha=self.assignment.base_sha, branch=self.assignment.branch)
 
+    async def _stoppable(self, place: Workspace) -> Result:
+        """The agent's work; when it does not come to its end, what there is of it is kept for people."""
+        try:
+            return await self._agent(place)
+        except (asyncio.CancelledError, Unfinished):
+            if self._working.begun and not self._working.hurry.is_set() and not self._lease.lost:
+                await to_the_end(self._partial().keep(place))
+            raise
+
+    def _partial(self) -> PartialWork:
+        return PartialWork(claimed=self.claimed, gateway=self.gateway, tools=self.tools, clean=self._redacted)
+
     async def _agent(self, place: Workspace) -> Result:
         """Runs the agent to its end. Raises ``Unfinished`` when it could not do its work."""
         await self._enter(Phase.WORKING, f"Claude Code with {self.assignment.model}")
-        result = await self._working.run(place)
+        resumed = await take_up(self.tools.git, self.gateway, self._stream.emit, self.claimed, place)
+        result = await self._working.run(place, resumed)
         if result.failure is None:
             return result
         raise agent_failed(result, self._redacted)

@@ -195,6 +195,18 @@ def send(processes: Iterable[Process], number: signal.Signals) -> None:
                 continue
 
 
+def interrupt(find: Callable[[], set[Process]], *, above: int) -> None:
+    """SIGINT to those that ``find`` finds, but the ``above`` topmost: these hold the box and must outlive its agent."""
+    found = {process.pid: process for process in find()}
+    generation = {pid for pid, process in found.items() if process.parent not in found}
+    for _ in range(above):
+        spared = generation
+        generation = {pid for pid, process in found.items() if process.parent in spared}
+        for pid in spared:
+            found.pop(pid, None)
+    send(found.values(), signal.SIGINT)
+
+
 def end_all(find: Callable[[], set[Process]], *, grace: float, deadline: float) -> None:
     """Ends what ``find`` finds, until it finds nothing: SIGTERM, ``grace`` seconds, then freeze and SIGKILL.
 

@@ -104,6 +104,10 @@ class Sandbox(Protocol):
         """
         ...
 
+    async def interrupt(self, box: Box) -> None:
+        """SIGINT to what the agent's program and its children are, as Ctrl-C would; who ignores it lives on."""
+        ...
+
     async def destroy(self, box: Box) -> None:
         """Ends every process of the box and forgets it; a box that was never launched is fine.
 
@@ -123,6 +127,8 @@ def wall_words(sandbox: Sandbox, box: Box) -> str:
 # systemd's range for users that live as long as a service: no person and no package has one of them.
 # https://systemd.io/UIDS-GIDS/
 _FIRST_UID, _LAST_UID = 61184, 65519
+
+_ABOVE_THE_AGENT = 1  # the keeper
 
 
 class PlainSandbox:
@@ -175,6 +181,10 @@ class PlainSandbox:
                 hint="Run the runner in a Linux container or virtual machine.",
             )
         return await asyncio.to_thread(self._launcher, box, program)
+
+    async def interrupt(self, box: Box) -> None:
+        if (mark := self._marks.get(box.id)) is not None:
+            await asyncio.to_thread(processes.interrupt, lambda: processes.members(mark), above=_ABOVE_THE_AGENT)
 
     async def destroy(self, box: Box) -> None:
         mark = self._marks.get(box.id)

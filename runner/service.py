@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from infra.core.errors import Forbidden, NotFound, PullwrightError, Unauthenticated
+from infra.core.errors import Forbidden, NotFound, PullwrightError, Unauthenticated, Unavailable
 from infra.logs import configure
 from infra.settings import RunnerSettings, load
 from infra.wire import ProcessIssue
@@ -47,7 +48,7 @@ class Service:
     tools: Tools
     started: float
     verify: Verify | None = None
-    active: dict[str, asyncio.Task[Ending]] = field(default_factory=dict)
+    active: dict[ProcessIssue, asyncio.Task[Ending]] = field(default_factory=dict)
     served: int = 0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -78,7 +79,7 @@ class Service:
     async def status(self, request: Request) -> Response:  # noqa: ARG002
         return JSONResponse(
             {
-                "active": sorted(self.active),
+                "active": sorted({job.run_id for job in self.active}),
                 "capacity": self.settings.runner_concurrency,
                 "served": self.served,
                 "single_use": self.settings.runner_single_use,
@@ -103,9 +104,7 @@ class Service:
             job = msgspec.json.decode(body, type=ProcessIssue)
         except (msgspec.MsgspecError, ValueError) as error:
             return _error(422, "invalid_body", f"The body does not fit: {error}.")
-        if job.run_id not in self.active and (
-            len(self.active) >= self.settings.runner_concurrency or self.stop.is_set()
-        ):
+        if job not in self.active and (len(self.active) >= self.settings.runner_concurrency or self.stop.is_set()):
             return _error(503, "no_capacity", "This instance is busy.", {"retry-after": "2"})
         try:
             ending = await self._work(job)
@@ -119,25 +118,36 @@ class Service:
         return JSONResponse(msgspec.to_builtins(ending))
 
     async def _work(self, job: ProcessIssue) -> Ending:
-        """The run goes on even if the caller hangs up: its lease, not the connection, says who owns it."""
-        task = self.active.get(job.run_id)
+        """The run goes on even if the caller hangs up: its lease, not the connection, says who owns it.
+
+        A task that comes again joins the work on it. One of another launch does not: what it would join may just be learning
+        that it is out of date, and then nobody would work on the newer launch.
+        """
+        task = self.active.get(job)
         if task is None:
             task = asyncio.create_task(execute(job, self.tools), name=job.run_id)
-            self.active[job.run_id] = task
-            task.add_done_callback(lambda _: self._finished(job.run_id))
-        return await asyncio.shield(task)
+            self.active[job] = task
+            task.add_done_callback(lambda _: self._finished(job))
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise Unavailable("This instance stops and has handed the run back.", code="handed_back")
+        return task.result()
 
-    def _finished(self, run_id: str) -> None:
-        self.active.pop(run_id, None)
+    def _finished(self, job: ProcessIssue) -> None:
+        self.active.pop(job, None)
         self.served += 1
         if self.settings.runner_single_use:
             self.stop.set()
 
+    def stop_work(self) -> None:
+        for task in self.active.values():
+            if not task.cancelling():
+                task.cancel()
+
     async def shut_down(self) -> None:
         """Stops what is running: agents die, leases are handed back, other instances go on."""
         self.stop.set()
-        for task in self.active.values():
-            task.cancel()
+        self.stop_work()
         await asyncio.gather(*self.active.values(), return_exceptions=True)
 
 
@@ -174,6 +184,20 @@ def _error(status: int, code: str, message: str, headers: dict[str, str] | None 
     return JSONResponse(body, status_code=status, headers=headers)
 
 
+class _Server(uvicorn.Server):
+    """uvicorn waits for its requests before it says goodbye, and each of ours is a run: they must hear of SIGTERM at once,
+    because Cloud Run gives ten seconds. https://cloud.google.com/run/docs/container-contract#instance-shutdown"""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._service.stop_work)
+        super().handle_exit(sig, frame)
+
+
 async def serve(settings: RunnerSettings) -> None:
     started = time.monotonic()
     verify = callers(settings)
@@ -187,7 +211,7 @@ async def serve(settings: RunnerSettings) -> None:
         timeout_graceful_shutdown=9,
         access_log=False,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, service)
     running = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(service.stop.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)

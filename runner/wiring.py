@@ -15,7 +15,7 @@ from infra.core.clock import Clock, Instant
 from infra.core.commands import CLAUDE_CODE, AllowedCommand, parse_extra
 from infra.core.egress import AllowList
 from infra.core.forge import AccessToken, RepositoryForge
-from infra.core.ids import Entropy, new_token
+from infra.core.ids import Entropy, new_token, parse_run_id
 from infra.core.redaction import Redactor
 from infra.core.repository import Repository
 from infra.core.run import Limits
@@ -28,16 +28,19 @@ from runner.asked import Reader, asked_places
 from runner.box_layout import own_python
 from runner.broker import Broker, BudgetNotice
 from runner.cassette import header_of
+from runner.checkpoints import Checkpoints
 from runner.commands import Bench, Commands
 from runner.egress import Egress, EgressLimits
 from runner.evidence import Recording
 from runner.gateway import Gateway
 from runner.git import Git, check_git
+from runner.lease import Lease
 from runner.mcp_servers import McpServers, McpSurroundings
 from runner.model_server import Renew
 from runner.recorder import Recorder
 from runner.sandbox import Sandbox, end_strays
 from runner.sandboxes import choose_sandbox
+from runner.snapshot import Snapshots
 from runner.stream import Stream
 from runner.tool_log import TOOL_LOG, ToolLog
 from runner.workspace import Workspace
@@ -66,6 +69,7 @@ class Tools:
     path: str = os.defpath
     extra_commands: tuple[AllowedCommand, ...] = ()
     question_seconds: float = 600.0
+    checkpoint_seconds: float = 60.0
 
     def new_holder(self) -> str:
         """Unique for each attempt, so that a lease never passes for another's."""
@@ -191,9 +195,31 @@ class Tools:
         )
         return McpServers(assignment.project.mcp_servers, values, surroundings)
 
-    def tool_log(self, stream: Stream, place: Workspace) -> ToolLog:
-        return ToolLog(place.root / TOOL_LOG, clock=self.clock, clean=stream.redactor.data)
+ToolLog(place.root / TOOL_LOG, clock=self.clock, clean=stream.redactor.data)
+    def checkpoints(self, job: Job, place: Workspace, gateway: Gateway, lease: Lease) -> Checkpoints:
+        """Of the agent of ``job``."""
+        assignment = lease.claimed.assignment
+        snapshots = Snapshots(
+            sandbox=self.sandbox,
+            place=place,
+            beside=job.id,
+            run_id=parse_run_id(assignment.run_id),
+            base_sha=assignment.base_sha,
+            path=self.path,
+            environment=self.git.box_environment,
+            clock=self.clock,
+        )
+        return Checkpoints(
+            snapshots=snapshots,
+            gateway=gateway,
+            lease=lease,
+            clock=self.clock,
+            every_seconds=self.checkpoint_seconds,
+            session_id=job.new_session_id or job.session_id or "",
+        )
 
+    def tool_log(self, stream: Stream, place: Workspace) -> ToolLog:
+        return 
     @asynccontextmanager
     async def repository(self, assignment: Assignment, credentials: GitCredentials) -> AsyncIterator[RepositoryForge]:
         """The repository through the one token that this run was given for publishing."""
@@ -274,6 +300,7 @@ async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_
         path=path,
         extra_commands=parse_extra(settings.extra_allowed_commands),
         question_seconds=settings.question_seconds,
+        checkpoint_seconds=settings.checkpoint_seconds,
         clock=clock,
         entropy=os.urandom,
     )

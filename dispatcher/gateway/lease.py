@@ -9,6 +9,7 @@ from starlette.responses import Response
 from dispatcher.call import Call, reply
 from dispatcher.engine.execution import take_slot
 from dispatcher.engine.follow_up import next_in_line
+from dispatcher.engine.launch import enqueue
 from dispatcher.engine.nudge import nudge
 from dispatcher.engine.prepare import Blocked, prepare
 from dispatcher.engine.project_file import project_file
@@ -24,8 +25,19 @@ from infra.core.errors import Invalid
 from infra.core.hidden_text import notice
 from infra.core.ids import RunId
 from infra.core.prompt import build_prompt
-from infra.core.run import Ended, Phase, Run
-from infra.wire import Assignment, Beat, Claimed, ClaimRequest, Heartbeat, ProjectOrder, Settled, Settlement
+from infra.core.run import Ended, Phase, Run, State
+from infra.wire import (
+    Assignment,
+    Beat,
+    Claimed,
+    ClaimRequest,
+    Heartbeat,
+    ProjectOrder,
+    Release,
+    Released,
+    Settled,
+    Settlement,
+)
 
 
 def run_of(call: Call) -> RunId:
@@ -179,6 +191,24 @@ async def heartbeat(call: Call) -> Response:
     if run.phase is not phase_before:
         await nudge(run, services)
     return reply(Beat(cancel=run.cancel_requested_at is not None, lease_seconds=services.settings.lease_seconds))
+
+
+async def release(call: Call) -> Response:
+    """``POST /api/runs/{id}/release``: a runner that must go hands its run back, and the next one is launched at once."""
+    services, run_id = call.services, run_of(call)
+    wanted = await call.decode(Release)
+    now = services.clock()
+    run = await services.runs.change(
+        run_id,
+        lambda current: rules.release(
+            current, fence=wanted.fence, now=now, checkpoint=wanted.checkpoint, spent=wanted.spent
+        ),
+    )
+    services.bell.ring(run_id)
+    services.command_bell.ring(run_id)
+    if run.state is State.QUEUED:
+        await enqueue(run, services)
+    return reply(Released(state=run.state))
 
 
 async def settle(call: Call) -> Response:

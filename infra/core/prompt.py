@@ -36,6 +36,24 @@ def build_prompt(run: Run) -> str:
     return f"{rules}\n{hidden}{source}, as written by {run.origin.actor}:\n{fence}\n{run.task}\n{fence}\n"
 
 
+def resume_prompt(tree: str) -> str:
+    """What an agent is told whose machine went away under it."""
+    return (
+        "The machine that you worked on went away; you are on a fresh one. "
+        f"Your files are as they were after one of your last steps and lie in {tree}, which is your working directory now: "
+        "use no path of the old one. Whatever you had started there has ended, and a tool call that was open may or may not have "
+        "taken effect. Look at the state of your files, then go on with what you were doing."
+    )
+
+
+def follow_up_prompt(task: str, tree: str) -> str:
+    """What an agent is told that goes on with a conversation for a new task."""
+    return (
+        f"This is a new run that goes on from here. Your working directory is now {tree}; use no path of the old one, and look at "
+        f"files anew before you change them.\n\n{task}"
+    )
+
+
 def _fence(text: str) -> str:
     """A line that does not occur in the text: its dashes are more than those of anything there that looks like it."""
     longest = max((len(run) for found in _LOOKALIKE.finditer(text) for run in found.groups()), default=4)

@@ -381,6 +381,20 @@ def renew(
     )
 
 
+def release(
+    run: Run, *, fence: int, now: Instant, checkpoint: Checkpoint | None = None, spent: Usage | None = None
+) -> Run:
+    """The holder must go and hands the run back: it is queued for its next launch at once, to go on from ``checkpoint``.
+
+    Ends it instead when it was to be cancelled, or when it has had ``MAX_ATTEMPTS``. Raises ``Ended`` and ``Fenced``.
+    """
+    check_fence(run, fence)
+    back = replace(run, checkpoint=checkpoint or run.checkpoint, spent=spent or run.spent, lease=None, wake_at=now)
+    queued = swept(back, now)
+    assert queued is not None, "it is due now"
+    return queued
+
+
 def request_cancel(run: Run, now: Instant) -> Run:
     """Cancelled at once when nobody works on it; otherwise the holder is asked to stop (and swept if it does not)."""
     if run.ended:

@@ -71,7 +71,8 @@ def bundled_program() -> Path:
 
 class ClaudeCode:
     """``path``: the PATH of the agent. ``program``: the CLI, by default the one that comes with the SDK. ``model_retries``: how
-    often it repeats a request that failed for a passing reason; ten take about three minutes."""
+    often it repeats a request that failed for a passing reason; ten take about three minutes. ``grace_seconds``: what an agent that
+    somebody stops, and that does not go by itself, gets before it is killed."""
 
     name = "claude-code"
 
@@ -84,6 +85,7 @@ class ClaudeCode:
         path: str = DEFAULT_PATH,
         program: Path | None = None,
         model_retries: int = 10,
+        grace_seconds: float = 10.0,
     ) -> None:
         self._sandbox = sandbox
         self._clock = clock
@@ -91,6 +93,7 @@ class ClaudeCode:
         self._path = path
         self._program = program
         self._model_retries = model_retries
+        self._grace_seconds = grace_seconds
 
     async def run(self, job: Job, sink: Sink) -> Result:
         box = Box(
@@ -103,7 +106,7 @@ class ClaudeCode:
             limits=job.box_limits,
             doors=job.doors,
         )
-        session_id = job.session_id or str(uuid.UUID(bytes=self._entropy(16), version=4))
+        session_id = job.new_session_id or str(uuid.UUID(bytes=self._entropy(16), version=4))
         try:
             launcher = await self._sandbox.launcher(box, self._program or bundled_program())
             await sink(EventType.INFO, {"message": wall_words(self._sandbox, box), "code": "sandbox"})
@@ -113,6 +116,8 @@ class ClaudeCode:
                 options_for(job, session_id, launcher),
                 clock=self._clock,
                 end_processes=lambda: self._sandbox.destroy(box),
+                interrupt_processes=lambda: self._sandbox.interrupt(box),
+                grace_seconds=self._grace_seconds,
             )
             return await session.play()
         finally:
@@ -155,8 +160,9 @@ def options_for(job: Job, session_id: str, launcher: Path) -> ClaudeAgentOptions
         tools=None if job.tool_policy.offered is None else sorted(job.tool_policy.offered),
         disallowed_tools=sorted(job.tool_policy.denied),
         verbatim_prompts=True,
-        session_id=None if job.session_id else session_id,
+        session_id=session_id if job.fork or not job.session_id else None,
         resume=job.session_id,
+        fork_session=job.fork,
         max_buffer_size=_LONGEST_LINE,
     )
 

@@ -41,6 +41,8 @@ class Session:
         *,
         clock: Clock,
         end_processes: Callable[[], Coroutine[object, object, None]],
+        interrupt_processes: Callable[[], Coroutine[object, object, None]],
+        grace_seconds: float,
     ) -> None:
         self._job = job
         self._sink = sink
@@ -49,6 +51,10 @@ class Session:
         self._session_id = options.resume or options.session_id or ""
         self._clock = clock
         self._end_processes = end_processes
+        self._interrupt_processes = interrupt_processes
+        self._grace_seconds = grace_seconds
+        self._stopping = False
+        self._asked_to_stop = False
         self._heard_at = clock()
         self._decided: dict[str, tuple[Mapping[str, Any], Decision]] = {}
         self._usage_told = Usage()
@@ -78,6 +84,9 @@ class Session:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             finished, idle, denied = conversation.done(), silence.done(), denial.done()
+        except asyncio.CancelledError:
+            self._asked_to_stop = True
+            raise
         finally:
             denial.cancel()
             await to_the_end(self._end(client, conversation, silence))
@@ -118,7 +127,7 @@ class Session:
                     continue
                 ended = result_of(message, exhausted=self._job.model_access.exhausted)
                 self._unanswered -= {message.user_message_uuid or "", *(message.user_message_uuids or ())}
-                if not self._unanswered or ended.failure not in {None, Failure.INTERRUPTED}:
+                if self._stopping or not self._unanswered or ended.failure not in {None, Failure.INTERRUPTED}:
                     self._has_result = True
                     return ended
         finally:
@@ -260,11 +269,18 @@ class Session:
     async def _end(
         self, client: ClaudeSDKClient, conversation: asyncio.Future[Result], silence: asyncio.Future[None]
     ) -> None:
-        """Interrupts what is still at work, closes, and ends whatever does not go by itself."""
+        """Interrupts what is still at work, closes, and ends whatever does not go by itself.
+
+        First in the agent's own language, in which it still says what it cost; then SIGINT, and time to go; then SIGKILL.
+        """
         silence.cancel()
         if not conversation.done():
-            interrupting = asyncio.ensure_future(client.interrupt())
-            await _wait_for(interrupting, _INTERRUPT_SECONDS)
+            self._stopping = True
+            await _wait_for(asyncio.ensure_future(client.interrupt()), _INTERRUPT_SECONDS)
+            await asyncio.wait({conversation}, timeout=_LAST_WORDS_SECONDS)
+            if not conversation.done() and self._asked_to_stop:
+                await self._interrupt_processes()
+                await self._wait_for_the_end(conversation)
             await self._end_processes()
             await _wait_for(conversation, _LAST_WORDS_SECONDS)
         closing = asyncio.ensure_future(client.disconnect())
@@ -272,6 +288,12 @@ class Session:
             await asyncio.wait({closing}, timeout=_AFTER_RESULT_SECONDS)
         await self._end_processes()
         await _wait_for(closing, _CLOSE_SECONDS)
+
+    async def _wait_for_the_end(self, conversation: asyncio.Future[Result]) -> None:
+        hurried: asyncio.Future[Any] = asyncio.ensure_future(self._job.hurry.wait())
+        waited: set[asyncio.Future[Any]] = {conversation, hurried}
+        await asyncio.wait(waited, timeout=self._grace_seconds, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
 
     def _note_stderr(self, line: str) -> None:
         self._stderr = f"{self._stderr}{line}\n"[-_STDERR_KEPT:]

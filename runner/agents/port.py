@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -147,10 +148,12 @@ class Job:
     """One agent run.
 
     ``id`` is unique among live jobs and safe in a file name. The agent works in ``tree`` and owns ``home`` and ``tmp``. ``session_id``: a former
-    session to go on with, whose files are still in ``home``; None for a new one. ``environment``: variables besides
+    session to go on with, whose files are still in ``home``; None for a new one. ``new_session_id``: the
+    name of a new one (a UUID; empty: the agent's choice); with ``fork`` the former one goes on under it. ``environment``: variables besides
     the agent's own; no secret may be among them. ``doors`` leads to the broker (and whatever else the box may reach).
     ``ask``: how the agent asks people; None when nobody is there to answer. ``uid``: the user to be inside the box, None for
     the sandbox's choice. ``mcp_servers``: name → an ``mcp.server.Server`` in this process.
+    ``hurry``: set when an agent that is being stopped gets no more time for it.
     """
 
     id: str
@@ -162,6 +165,8 @@ class Job:
     limits: Limits
     model_access: ModelAccess
     session_id: str | None = None
+    new_session_id: str = ""
+    fork: bool = False
     append_system_prompt: str = ""
     tool_policy: ToolPolicy = field(default_factory=ToolPolicy)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -172,6 +177,7 @@ class Job:
     audit: ToolAudit = field(default_factory=NoAudit)
     uid: int | None = None
     mcp_servers: Mapping[str, object] = field(default_factory=dict)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Failure(StrEnum):
