@@ -38,7 +38,7 @@ class Checkpoints:
         due = self._last is None or now - self._last >= self.every_seconds * SECOND
         if due and (self._work is None or self._work.done()):
             self._last = now
-            self._work = asyncio.create_task(self.take(at_work=True), name=f"checkpoint {self.lease.gateway.run_id}")
+            self._work = asyncio.create_task(self._take(at_work=True), name=f"checkpoint {self.lease.gateway.run_id}")
 
     async def stop(self) -> None:
         """No further ones; one that is being taken is given up."""
@@ -46,8 +46,12 @@ class Checkpoints:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
 
-    async def take(self, *, at_work: bool) -> None:
-        """Takes one now. ``at_work``: the agent is, and goes on meanwhile."""
+    async def last(self) -> None:
+        """The agent has ended: one more, of how it left things."""
+        await self.stop()
+        await self._take(at_work=False)
+
+    async def _take(self, *, at_work: bool) -> None:
         base_sha = self.lease.claimed.assignment.base_sha
         try:
             snapshot = await self.snapshots.take(self.session_id, at_work=at_work)

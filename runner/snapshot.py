@@ -2,7 +2,8 @@
 
 Made inside a box, as the agent's user, while the agent works or after its end; taken up in a fresh workspace, where nothing
 of it is believed before git has looked at every object. The conversation is read before the files: files that are newer than
-it are looked at again by the agent, files that are older would contradict what it remembers.
+it are looked at again by the agent, files that are older would contradict what it remembers. Not kept: what ``.gitignore``
+names, and the content of repositories that the agent made or cloned inside the tree.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ MOST_BYTES = 30 << 20
 """Of one bundle: it travels in one request. https://cloud.google.com/run/quotas"""
 
 _SESSION_REF = "refs/pullwright/session"
-_NO_SESSION = 3
 _SECONDS = 60.0
 _SESSION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -65,41 +65,41 @@ class Snapshots:
 
     async def take(self, session_id: str, *, at_work: bool) -> Snapshot:
         """``at_work``: the agent's box is there, and goes on. Raises ``SnapshotFailed``, ``TooLarge``, ``Unavailable``."""
-        session = b""
-        if _SESSION_ID.fullmatch(session_id):
-            session = await self._bundle("session", session_id, self.place.home, at_work=at_work)
-        work = await self._bundle("work", self.base_sha, self.place.tree, at_work=at_work)
-        return Snapshot(session_id=session_id if session else "", session=session, work=work)
+        session_id = session_id if _SESSION_ID.fullmatch(session_id) else ""
+        told = await self._told(session_id, at_work=at_work)
+        size, _, content = told.partition(b"\n")
+        split = int(size)
+        return Snapshot(session_id=session_id if split else "", session=content[:split], work=content[split:])
 
-    async def _bundle(self, kind: str, name: str, folder: Path, *, at_work: bool) -> bytes:
+    async def _told(self, session_id: str, *, at_work: bool) -> bytes:
         taken, said = bytearray(), bytearray()
 
         async def take(piece: bytes) -> None:
             taken.extend(piece)
             if len(taken) > MOST_BYTES:
-                raise TooLarge(f"The agent's {kind} is over {MOST_BYTES:,} bytes.", code="snapshot_too_large")
+                raise TooLarge(f"The agent's state is over {MOST_BYTES:,} bytes.", code="snapshot_too_large")
 
         async def hear(piece: bytes) -> None:
             said.extend(piece[: 4096 - len(said)])
 
         async with scratch_in(self.place.root) as scratch:
-            box = self._box(kind, scratch, at_work=at_work)
-            message = commit_message("Checkpoint", self.run_id)
-            arguments = [kind, name, str(folder), str(box.tmp), message]
+            box = self._box(scratch, at_work=at_work)
+            arguments = [
+                *(session_id, str(box.home), self.base_sha, str(box.tree), str(box.tmp)),
+                commit_message("Checkpoint", self.run_id),
+            ]
             try:
                 code = await run_helper(
                     self.sandbox, box, snapshot_start, arguments, seconds=_SECONDS, out=take, err=hear
                 )
             except TimeoutError as error:
-                raise SnapshotFailed(f"The agent's {kind} could not be saved within {_SECONDS:.0f} seconds.") from error
-        if code == _NO_SESSION:
-            return b""
+                raise SnapshotFailed(f"The agent's state could not be saved within {_SECONDS:.0f} seconds.") from error
         if code:
             words = said.decode("utf-8", "replace").strip()[-500:]
-            raise SnapshotFailed(f"The agent's {kind} could not be saved: {words or f'exit code {code}'}.")
+            raise SnapshotFailed(f"The agent's state could not be saved: {words or f'exit code {code}'}.")
         return bytes(taken)
 
-    def _box(self, kind: str, scratch: Path, *, at_work: bool) -> Box:
+    def _box(self, scratch: Path, *, at_work: bool) -> Box:
         moment = f"{self.clock() // 1000} +0000"
         who = {"NAME": "Checkpoint", "EMAIL": "checkpoint@localhost", "DATE": moment}
         environment = {
@@ -110,7 +110,7 @@ class Snapshots:
             "TMPDIR": str(scratch / "tmp"),
         }
         return Box(
-            id=f"{self.beside}-{kind}",
+            id=f"{self.beside}-{scratch.name}",
             tree=self.place.tree,
             home=self.place.home,
             tmp=scratch / "tmp",

@@ -1,16 +1,19 @@
-"""Inside a box: an agent's files, or its conversation, as a git bundle on standard output.
+"""Inside a box: an agent's conversation and its files as two git bundles on standard output, the first with its size before it.
 
 git gets a repository made for this alone, with the agent's objects to lean on and none of its configuration. ``.gitignore``
 counts as it will when the work is collected; a repository inside the tree is kept by name only.
 
-    work BASE TREE TMP MESSAGE      what the tree adds to the commit BASE
-    session ID HOME TMP MESSAGE     the transcript of Claude Code's session ID, and what lies beside it
+    SESSION HOME BASE TREE TMP MESSAGE
+
+The transcript of Claude Code's session SESSION and what lies beside it; then what the tree adds to the commit BASE. Right after
+each other: the files must not be much newer than what the agent remembers of them.
 """
 
 from __future__ import annotations
 
 import glob
 import os
+import shutil
 import subprocess
 import sys
 
@@ -19,34 +22,47 @@ _SHALLOW = "shallow"
 
 
 def main(arguments: list[str]) -> None:
-    kind, name, place, tmp, message = arguments
-    repository = f"{tmp}/repository"
+    session, home, base, tree, tmp, message = arguments
+    conversation = _conversation(session, home, f"{tmp}/session", message)
+    work = _work(base, tree, f"{tmp}/work", message)
+    size = os.path.getsize(conversation) if conversation else 0  # noqa: PTH202 - starts faster
+    sys.stdout.write(f"{size}\n")
+    sys.stdout.flush()
+    for path in filter(None, (conversation, work)):
+        with open(path, "rb") as file:  # noqa: PTH123
+            shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.flush()
+
+
+def _conversation(session: str, home: str, repository: str, message: str) -> str:
+    transcripts = glob.glob(f"{home}/.claude/projects/*/{session}.jsonl") if session else []  # noqa: PTH207
+    if not transcripts:
+        return ""
     _lay_out(repository)
-    if kind == "work":
-        alternates = f"{repository}/objects/info/alternates"
-        _write(alternates, f"{place}/.git/objects\n")
-        if os.path.exists(f"{place}/.git/{_SHALLOW}"):  # noqa: PTH110 - starts faster
-            _write(f"{repository}/{_SHALLOW}", f"{name}\n")
-        _git(repository, place, "read-tree", name)
-        # what vanishes while git reads, and pipes and sockets, are no part of the work
-        _git(repository, place, "add", "--all", "--ignore-errors", check=False)
-        _bundle(repository, place, "refs/pullwright/work", message, parents=["-p", name], since=[f"^{name}"])
-    else:
-        transcripts = glob.glob(f"{place}/.claude/projects/*/{name}.jsonl")  # noqa: PTH207 - starts faster
-        if not transcripts:
-            sys.exit(3)
-        folder = os.path.dirname(transcripts[0])  # noqa: PTH120
-        paths = [each for each in (f"{name}.jsonl", name) if os.path.exists(f"{folder}/{each}")]  # noqa: PTH110
-        _git(repository, folder, "add", "--all", "--force", "--ignore-errors", "--", *paths, check=False)
-        _bundle(repository, folder, "refs/pullwright/session", message, parents=[], since=[])
+    folder = os.path.dirname(transcripts[0])  # noqa: PTH120
+    paths = [each for each in (f"{session}.jsonl", session) if os.path.exists(f"{folder}/{each}")]  # noqa: PTH110
+    _git(repository, folder, "add", "--all", "--force", "--ignore-errors", "--", *paths, check=False)
+    return _bundle(repository, folder, "refs/pullwright/session", message, parents=[], since=[])
 
 
-def _bundle(repository: str, tree: str, reference: str, message: str, *, parents: list[str], since: list[str]) -> None:
+def _work(base: str, tree: str, repository: str, message: str) -> str:
+    _lay_out(repository)
+    _write(f"{repository}/objects/info/alternates", f"{tree}/.git/objects\n")
+    if os.path.exists(f"{tree}/.git/{_SHALLOW}"):  # noqa: PTH110
+        _write(f"{repository}/{_SHALLOW}", f"{base}\n")
+    _git(repository, tree, "read-tree", base)
+    # what vanishes while git reads, and pipes and sockets, are no part of the work
+    _git(repository, tree, "add", "--all", "--ignore-errors", check=False)
+    return _bundle(repository, tree, "refs/pullwright/work", message, parents=["-p", base], since=[f"^{base}"])
+
+
+def _bundle(repository: str, tree: str, reference: str, message: str, *, parents: list[str], since: list[str]) -> str:
     made = _git(repository, tree, "write-tree").strip()
     commit = _git(repository, tree, "commit-tree", made, *parents, "-m", message).strip()
     _git(repository, tree, "update-ref", reference, commit)
-    sys.stdout.flush()
-    _git(repository, tree, "bundle", "create", "--quiet", "-", reference, *since, out=sys.stdout.fileno())
+    path = f"{repository}/bundle"
+    _git(repository, tree, "bundle", "create", "--quiet", path, reference, *since)
+    return path
 
 
 def _lay_out(repository: str) -> None:
@@ -61,10 +77,9 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def _git(repository: str, tree: str, *arguments: str, check: bool = True, out: int = subprocess.PIPE) -> str:
+def _git(repository: str, tree: str, *arguments: str, check: bool = True) -> str:
     argv = ["git", f"--git-dir={repository}", f"--work-tree={tree}", *arguments]
-    done = subprocess.run(argv, stdout=out, check=check, cwd=tree)
-    return (done.stdout or b"").decode()
+    return subprocess.run(argv, stdout=subprocess.PIPE, check=check, cwd=tree).stdout.decode()
 
 
 if __name__ == "__main__":

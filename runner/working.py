@@ -102,7 +102,7 @@ class Working:
                 result = await self.tools.agent.run(job, self._sink(checkpoints))
             except asyncio.CancelledError:
                 if self.hurry.is_set():
-                    await to_the_end(checkpoints.take(at_work=False))
+                    await to_the_end(checkpoints.last())
                 raise
             finally:
                 await to_the_end(checkpoints.stop())

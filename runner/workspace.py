@@ -2,7 +2,7 @@
 
 ::
 
-    ROOT/RUN_ID.xxxxxxxx/   0711: an agent that is a user of its own may pass through, not look around
+    ROOT/RUN_ID.work/       0711: an agent that is a user of its own may pass through, not look around
     ├── git/    the supervisor's repository; the agent never reaches it
     ├── tree/   the agent's working copy, with a repository of its own in tree/.git
     ├── home/   the agent's HOME
@@ -60,12 +60,17 @@ async def workspace(
     Workspaces that a killed process left below ``root`` are removed first. What cannot be removed is given to
     ``on_leftovers`` and never hides the outcome of the run.
     """
+    on_leftovers(await asyncio.to_thread(_prepare, root))
     made, lock = _make(root, run_id)
     try:
-        on_leftovers(await asyncio.to_thread(remove_abandoned, root))
         yield made
     finally:
         await to_the_end(_close(made, lock, on_leftovers))
+
+
+def _prepare(root: Path) -> tuple[Leftover, ...]:
+    root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    return remove_abandoned(root)
 
 
 async def _close(made: Workspace, lock: int, on_leftovers: Callable[[tuple[Leftover, ...]], None]) -> None:
@@ -85,9 +90,8 @@ def remove_abandoned(root: Path) -> tuple[Leftover, ...]:
 
 
 def _make(root: Path, run_id: RunId) -> tuple[Workspace, int]:
-    root.mkdir(mode=0o711, parents=True, exist_ok=True)
     with _guarding(root):
-        place = Path(tempfile.mkdtemp(prefix=f"{run_id}.", dir=root))
+        place = _fresh(root, run_id)
         place.chmod(0o711)
         lock = _take(place)
     assert lock is not None
@@ -97,6 +101,16 @@ def _make(root: Path, run_id: RunId) -> tuple[Workspace, int]:
     for folder in (made.git, made.tree, made.home, made.tmp, made.out):
         folder.mkdir(mode=0o700)
     return made, lock
+
+
+def _fresh(root: Path, run_id: RunId) -> Path:
+    """The same path for each attempt where that is free: a conversation that is taken up speaks of paths."""
+    place = root / f"{run_id}.work"
+    try:
+        place.mkdir(mode=0o700)
+    except FileExistsError:
+        return Path(tempfile.mkdtemp(prefix=f"{run_id}.", dir=root))
+    return place
 
 
 @contextlib.contextmanager

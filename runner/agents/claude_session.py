@@ -281,8 +281,9 @@ class Session:
             if not conversation.done() and self._asked_to_stop:
                 await self._interrupt_processes()
                 await self._wait_for_the_end(conversation)
-            await self._end_processes()
-            await _wait_for(conversation, _LAST_WORDS_SECONDS)
+            if not conversation.done():
+                await self._end_processes()
+                await _wait_for(conversation, _LAST_WORDS_SECONDS)
         closing = asyncio.ensure_future(client.disconnect())
         if self._has_result:  # closing its input lets it save the session and go
             await asyncio.wait({closing}, timeout=_AFTER_RESULT_SECONDS)

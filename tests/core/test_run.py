@@ -26,6 +26,7 @@ from infra.core.run import (
     Usage,
     claim,
     move,
+    release,
     renew,
     request_cancel,
     settle,
@@ -172,6 +173,23 @@ def test_a_lost_runner_is_replaced_until_the_attempts_are_used_up():
         now = run.wake_at
         run = swept(run, now)
     assert (run.state, run.reason.code) == (State.FAILED, "runner_lost")
+
+
+def test_a_run_that_is_handed_back_is_launched_at_once_and_goes_on_from_its_checkpoint():
+    run = claim(a_run(), holder="one", now=NOW, lease_ms=LEASE)
+    checkpoint = Checkpoint(phase=Phase.WORKING, session_id="s")
+    back = release(run, fence=1, now=later(NOW, 10), checkpoint=checkpoint, spent=Usage(cost_micros=7))
+    assert (back.state, back.lease, back.launch) == (State.QUEUED, None, run.launch + 1)
+    again = claim(back, holder="two", now=later(NOW, 20), lease_ms=LEASE)
+    assert (again.fence, again.attempt, again.checkpoint, again.usage.cost_micros) == (2, 2, checkpoint, 7)
+    with pytest.raises(Fenced):
+        release(again, fence=1, now=later(NOW, 30))
+
+
+def test_a_run_that_is_handed_back_too_often_or_was_to_stop_ends():
+    run = claim(a_run(), holder="one", now=NOW, lease_ms=LEASE)
+    assert release(request_cancel(run, NOW), fence=1, now=NOW).state is State.CANCELLED
+    assert release(replace(run, attempt=MAX_ATTEMPTS), fence=1, now=NOW).state is State.FAILED
 
 
 def test_a_lost_runner_that_was_to_stop_ends_as_cancelled():

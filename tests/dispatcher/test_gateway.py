@@ -235,6 +235,24 @@ async def test_cancel_reaches_the_holder_through_its_heartbeat_and_a_silent_hold
     assert (over.status_code, code(over)) == (409, "run_ended")
 
 
+async def test_a_runner_that_must_go_hands_its_run_to_the_next_one(plane, runner):
+    await runner.claim("one")
+    await runner.events(1, 3)
+    checkpoint = {"phase": "working", "session_id": "s-1", "result": "checkpoints/session.bundle"}
+    back = await runner.call("POST", f"/api/runs/{runner.id}/release", {"fence": 1, "checkpoint": checkpoint})
+    assert back.json() == {"state": "queued"}
+    assert code(await runner.call("POST", f"/api/runs/{runner.id}/release", {"fence": 1})) == "launch_superseded"
+    claimed = (await plane.runner().claim("two")).json()
+    assert (claimed["fence"], claimed["attempt"], claimed["next_sequence"]) == (2, 2, 4)
+    assert claimed["checkpoint"]["session_id"] == "s-1"
+
+
+async def test_only_the_holder_hands_a_run_back(plane, runner):
+    await runner.claim("one")
+    assert code(await runner.call("POST", f"/api/runs/{runner.id}/release", {"fence": 7})) == "lease_lost"
+    assert (await plane.run(runner.id)).state is State.RUNNING
+
+
 async def test_a_queued_run_is_cancelled_at_once(plane):
     run = await plane.new_run()
     answer = await plane.http.post(f"/api/runs/{run.id}/cancel", headers=await plane.key())

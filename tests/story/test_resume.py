@@ -46,10 +46,9 @@ def went_on(up, run_id):
     return codes
 
 
-def checkpointed(up, run_id):
-    """A checkpoint that holds the edit is there, and a heartbeat has told of it."""
-    time.sleep(1.0)  # the model's next answer takes longer than this; the checkpoint after the edit does not
-    return True
+def kept(up):
+    """What is in the bucket, and since when."""
+    return {path: path.stat().st_mtime_ns for path in (up.data / "artifacts").rglob("*") if path.is_file()}
 
 
 def test_a_runner_that_is_told_to_stop_hands_its_run_back_and_the_agent_goes_on(slow_up):
@@ -69,9 +68,14 @@ def test_a_runner_that_is_told_to_stop_hands_its_run_back_and_the_agent_goes_on(
 def test_a_runner_that_is_killed_is_followed_by_one_that_resumes(slow_up):
     up = slow_up
     run_id = up.dispatch(prefer="respond-async").json()["run_id"]
-    up.until(run_id, lambda _: edited(up, run_id) and checkpointed(up, run_id))
+    up.until(run_id, lambda _: edited(up, run_id))
+    before = kept(up)
+    up.until(run_id, lambda _: kept(up) != before)
     os.kill(up.runner_pid(), signal.SIGKILL)
-    went_on(up, run_id)
+    run = up.ended(run_id)
+    assert (run["status"], run["attempt"]) == ("succeeded", 2), up.logs()
+    assert "resumed" in [data.get("code") for data in said(up, run_id, "info")]
+    assert len(up.pulls("invoices")) == 1
 
 
 def test_what_a_stopped_agent_had_done_is_kept_for_people(slow_up):

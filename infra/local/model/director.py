@@ -51,9 +51,9 @@ def perform(library: Library, conversation: Conversation) -> Performance:
         return Performance(answer=_says(_NO_SCRIPT))
     name, script, start = found
     prompt, rest = conversation.messages[start].text, conversation.messages[start + 1 :]
-    batches = _batches(rest)
-    turn = len(batches)
     stages = script.stages
+    batches = _batches(rest, stages)
+    turn = len(batches)
     try:
         variables = _replay(stages[: turn + 1], prompt, batches, conversation.variables)
         if turn >= len(stages):
@@ -74,11 +74,17 @@ def _locate(library: Library, messages: Sequence[Message]) -> tuple[str, Script,
     return None
 
 
-def _batches(messages: Sequence[Message]) -> list[list[ToolResult]]:
-    """The tool results that follow each assistant message, in the order of its calls."""
+def _batches(messages: Sequence[Message], stages: Sequence[Turn]) -> list[list[ToolResult]]:
+    """The tool results that follow each assistant message, in the order of its calls.
+
+    An answer that should have called a tool and did not was broken off, by an interruption or with its machine: it is given again.
+    """
     batches: list[list[ToolResult]] = []
     for at, message in enumerate(messages):
-        if message.role == "assistant":
+        if message.role != "assistant":
+            continue
+        broken_off = len(batches) < len(stages) and stages[len(batches)].tools and not message.calls
+        if not broken_off:
             batches.append(_results_after(messages, at))
     return batches
 
