@@ -195,7 +195,6 @@ class Tools:
         )
         return McpServers(assignment.project.mcp_servers, values, surroundings)
 
-ToolLog(place.root / TOOL_LOG, clock=self.clock, clean=stream.redactor.data)
     def checkpoints(self, job: Job, place: Workspace, gateway: Gateway, lease: Lease) -> Checkpoints:
         """Of the agent of ``job``."""
         assignment = lease.claimed.assignment
@@ -219,7 +218,8 @@ ToolLog(place.root / TOOL_LOG, clock=self.clock, clean=stream.redactor.data)
         )
 
     def tool_log(self, stream: Stream, place: Workspace) -> ToolLog:
-        return 
+        return ToolLog(place.root / TOOL_LOG, clock=self.clock, clean=stream.redactor.data)
+
     @asynccontextmanager
     async def repository(self, assignment: Assignment, credentials: GitCredentials) -> AsyncIterator[RepositoryForge]:
         """The repository through the one token that this run was given for publishing."""

@@ -120,11 +120,11 @@ async def test_waiting_for_an_answer_is_not_idleness(rig):
     from infra.core.run import Limits
 
     async def ask(_question):
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(7)
         return ["now"]
 
     rig.upstream.play([use("mcp__people__ask", question="When?")], [say("Now.")])
-    limits = Limits(budget_micros=10**7, wall_seconds=60, idle_seconds=2, max_turns=20)
+    limits = Limits(budget_micros=10**7, wall_seconds=60, idle_seconds=6, max_turns=20)
     result = await rig.run(rig.job(ask=ask, limits=limits))
     assert result.ok, result
 
