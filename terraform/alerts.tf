@@ -6,7 +6,7 @@ locals {
   alerts = {
     door-errors = {
       title     = "The dispatcher answers with 5xx"
-      look      = "gcloud run services logs read ${local.dispatcher} --region ${var.region} --limit 100 --log-filter severity>=ERROR. GitHub does not deliver again by itself."
+      look      = "`gcloud run services logs read ${local.dispatcher} --region ${var.region} --limit 100` has the errors. GitHub does not deliver again by itself."
       filter    = "${local.service_metric} \"${local.dispatcher}\" AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
       aligner   = "ALIGN_SUM"
       threshold = 5
@@ -22,7 +22,7 @@ locals {
     }
     queue-deep = {
       title     = "Runs wait for a runner"
-      look      = "gcloud tasks list --queue pullwright-runs --location ${var.region}. Raise max_concurrent_runs, or look at why runners are busy."
+      look      = "`gcloud tasks list --queue pullwright-runs --location ${var.region}` shows them. Raise max_concurrent_runs, or look at why runners are busy."
       filter    = "resource.type = \"cloud_tasks_queue\" AND resource.labels.queue_id = \"pullwright-runs\" AND metric.type = \"cloudtasks.googleapis.com/queue/depth\""
       aligner   = "ALIGN_MAX"
       threshold = 50
@@ -30,7 +30,7 @@ locals {
     }
     tasks-refused = {
       title     = "Tasks fail"
-      look      = "gcloud logging read 'resource.type=cloud_tasks_queue' --limit 20. 401 or 403: the caller lost run.invoker; 404: CLAUDE_CLOUD_RUN_URL is wrong."
+      look      = "`gcloud logging read 'resource.type=cloud_tasks_queue' --limit 20` has the answers. 401 or 403: the caller lost run.invoker; 404: CLAUDE_CLOUD_RUN_URL is wrong."
       filter    = "resource.type = \"cloud_tasks_queue\" AND metric.type = \"cloudtasks.googleapis.com/queue/task_attempt_count\" AND metric.labels.response_code != \"200\" AND metric.labels.response_code != \"503\""
       aligner   = "ALIGN_SUM"
       threshold = 10
@@ -38,7 +38,7 @@ locals {
     }
     jobs-failed = {
       title     = "Executions of runner jobs fail"
-      look      = "gcloud run jobs executions list --job ${local.runner}-2x4 --region ${var.region}, then the log of one that failed."
+      look      = "`gcloud run jobs executions list --region ${var.region} --limit 20`, then the log of one that failed."
       filter    = "resource.type = \"cloud_run_job\" AND metric.type = \"run.googleapis.com/job/completed_execution_count\" AND metric.labels.result = \"failed\""
       aligner   = "ALIGN_SUM"
       threshold = 3
@@ -46,7 +46,7 @@ locals {
     }
     runs-swept = {
       title     = "Runs keep losing their runner"
-      look      = "gcloud logging read 'jsonPayload.message=swept' --limit 20 names the runs; the runner's log says why it died."
+      look      = "`gcloud logging read 'jsonPayload.message=swept' --limit 20` names the runs; the runner's log says why it died."
       filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.swept.name}\""
       aligner   = "ALIGN_SUM"
       threshold = 5
@@ -54,7 +54,7 @@ locals {
     }
     no-sweep = {
       title     = "Nobody sweeps"
-      look      = "gcloud scheduler jobs describe pullwright-sweep --location ${var.region}. Without it, a lost run stays lost."
+      look      = "`gcloud scheduler jobs describe pullwright-sweep --location ${var.region}` says why. Without it, a lost run stays lost."
       filter    = "resource.type = \"cloud_run_revision\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.sweep_calls.name}\""
       aligner   = "ALIGN_SUM"
       threshold = 0 # absence, not amount

@@ -22,7 +22,7 @@ output "build_and_deploy" {
 
 output "store_secrets" {
   description = "One command for each secret; the value is read from standard input."
-  value       = [for name in keys(local.secrets) : "gcloud secrets versions add ${name} --project ${var.project_id} --data-file -"]
+  value       = [for name in keys(local.secrets) : "gcloud secrets versions add ${name} --project ${var.project_id} --data-file=-"]
 }
 
 output "read_logs" {

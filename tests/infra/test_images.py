@@ -70,38 +70,34 @@ def runner(builder):
         yield name
 
 
-def answers(builder, container, path, *argv, **environment):
-    """Starts the program, waits for its answer, stops it."""
+def answers(builder, container, log, path, *argv, **environment):
+    """Starts the program, waits for its answer, stops it; what it wrote is in ``log``."""
     port = free_port()
-    process = subprocess.Popen(
-        builder.command(container, *argv, PORT=port, **environment),
-        env=builder.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10, trust_env=False).json(), process
-            except httpx.TransportError:
-                time.sleep(0.2)
-        raise AssertionError(process.communicate()[0])
-    finally:
-        process.terminate()
-        process.wait(20)
+    command = builder.command(container, *argv, PORT=port, **environment)
+    with log.open("w") as out:
+        process = subprocess.Popen(command, env=builder.environment, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            deadline = time.monotonic() + 90
+            while time.monotonic() < deadline and process.poll() is None:
+                try:
+                    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10, trust_env=False).json()
+                except httpx.TransportError:
+                    time.sleep(0.2)
+            raise AssertionError(log.read_text())
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1500)
 @needs_builder
-def test_the_dispatcher_s_image_serves_and_writes_nothing(builder, dispatcher):
+def test_the_dispatcher_s_image_serves_and_writes_nothing(builder, dispatcher, tmp_path):
     command = ["functions-framework", "--target", "dispatch", "--source", "/opt/app/dispatcher/main.py"]
     assert str(command).replace("'", '"') in DOCKERFILES["dispatcher"]
-    health, process = answers(builder, dispatcher, "/health", *command, DATA_DIR="/tmp/data")
+    health = answers(builder, dispatcher, tmp_path / "log", "/health", *command, DATA_DIR="/tmp/data")
     assert health["status"] == "ok"
-    assert "ERROR" not in process.stdout.read()
+    assert "ERROR" not in (tmp_path / "log").read_text()
     assert builder.run(dispatcher, "id", "-u").stdout.strip() == "10001"
     assert builder.run(dispatcher, "touch", "/opt/app/x").returncode != 0
 
@@ -130,8 +126,10 @@ def test_every_module_has_its_bytecode(builder, image, request):
 @pytest.mark.full
 @pytest.mark.timeout(1500)
 @needs_builder
-def test_the_runner_s_image_serves(builder, runner):
-    health, _ = answers(builder, runner, "/health", "python", "-m", "runner.service", ENVIRONMENT="production")
+def test_the_runner_s_image_serves(builder, runner, tmp_path):
+    health = answers(
+        builder, runner, tmp_path / "log", "/health", "python", "-m", "runner.service", ENVIRONMENT="production"
+    )
     assert health["status"] == "ok"
 
 
