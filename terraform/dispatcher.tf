@@ -53,6 +53,9 @@ resource "google_cloud_run_v2_service" "dispatcher" {
           FIRESTORE_DATABASE      = google_firestore_database.this.name
           ARTIFACT_BUCKET         = google_storage_bucket.artifacts.name
           RUNS_QUEUE              = google_cloud_tasks_queue.this["runs"].name
+          RUNNER_JOB              = local.runner
+          RUNNER_CLASS            = var.service_class
+          MAX_CONCURRENT_RUNS     = tostring(var.max_concurrent_runs)
           INTERNAL_QUEUE          = google_cloud_tasks_queue.this["internal"].name
         })
         content {

@@ -137,7 +137,7 @@ variable "runner_images" {
 }
 
 variable "max_concurrent_runs" {
-  description = "Most runs at once in the runner service; also the queue's limit."
+  description = "Most runs at once, of the service and the jobs together."
   type        = number
   default     = 10
   validation {
