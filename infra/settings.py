@@ -112,7 +112,11 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
         str, Meta(description="Cloud Run jobs of the runner are called this, a dash, and their class.")
     ] = "claude-code-runner"
     runner_class: Annotated[
-        str, Meta(pattern=r"^[1-9]x[1-9][0-9]?$", description="Class of the jobs: CPUs x GiB of memory.")
+        str,
+        Meta(
+            pattern=r"^[1-9]x[1-9][0-9]?$",
+            description="Class of the jobs, and of the service for its price: CPUs x GiB.",
+        ),
     ] = "2x4"
     max_concurrent_runs: Annotated[
         int, Meta(ge=0, le=1000, description="Runs under way at once; the others wait. 0: no limit.")

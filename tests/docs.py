@@ -9,6 +9,7 @@ from dispatcher.app import ROUTES, Access
 from infra.core.run import TERMINAL, TRANSITIONS, State
 from infra.core.timeline import EventType
 from infra.settings import Common, DispatcherSettings, RunnerSettings, describe
+from tests.costs import tables
 
 ROOT = Path(__file__).resolve().parents[1]
 WRITTEN = "<!-- Written by `make docs` from the code; edit there. -->\n"
@@ -105,17 +106,22 @@ def _first_sentence(handler) -> str:
 
 
 def files() -> dict[Path, str]:
-    """Every generated file with its content; ``docs/api.md`` only between its markers."""
-    api = ROOT / "docs" / "api.md"
-    begin, end = "<!-- routes -->\n", "<!-- /routes -->"
-    text = api.read_text()
-    head, _, rest = text.partition(begin)
-    _, _, tail = rest.partition(end)
+    """Every generated file with its content; ``docs/api.md`` and ``docs/costs.md`` only between their markers."""
+    pages = ROOT / "docs"
     return {
-        ROOT / "docs" / "settings.md": settings(),
-        ROOT / "docs" / "run-states.md": states(),
-        api: head + begin + routes() + end + tail,
+        pages / "settings.md": settings(),
+        pages / "run-states.md": states(),
+        pages / "api.md": _between(pages / "api.md", "routes", routes()),
+        pages / "costs.md": _between(pages / "costs.md", "figures", tables()),
     }
+
+
+def _between(path: Path, name: str, content: str) -> str:
+    """The page with ``content`` between the markers of this name."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    head, _, rest = path.read_text().partition(begin)
+    _, _, tail = rest.partition(end)
+    return head + begin + content + end + tail
 
 
 if __name__ == "__main__":

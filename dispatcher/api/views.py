@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra.core.clock import Instant, iso
+from infra.core.compute_price import COMPUTE_PRICES_AS_OF
 from infra.core.run import Discrepancy, Run, State
 from infra.core.timeline import Event
 from infra.records.commands import CommandRecord
@@ -90,7 +91,22 @@ def _metrics(run: Run) -> dict[str, Any]:
         },
         "cost_usd": usage.cost_micros / 1_000_000,
         "cost_basis": usage.cost_basis,
+        "compute": _compute(run),
         "discrepancy": _discrepancy(run.discrepancy),
+    }
+
+
+def _compute(run: Run) -> dict[str, Any] | None:
+    """What the runner's time cost, at list prices, up to the last change; None where nobody is billed for it."""
+    spent = run.compute.until(run.updated_at)
+    if not spent.size:
+        return None
+    return {
+        "host": spent.host,
+        "size": spent.size,
+        "seconds": spent.milliseconds / 1000,
+        "cost_usd": spent.micros / 1_000_000,
+        "prices_as_of": COMPUTE_PRICES_AS_OF,
     }
 
 

@@ -22,6 +22,7 @@ from infra.core.clock import SECOND
 from infra.core.container import Checked
 from infra.core.container_effect import effect
 from infra.core.errors import Invalid
+from infra.core.execution import Host
 from infra.core.hidden_text import notice
 from infra.core.ids import RunId
 from infra.core.prompt import build_prompt
@@ -53,7 +54,10 @@ async def claim(call: Call) -> Response:
     await _room(run_id, services)
     now = services.clock()
     run = await services.runs.change(
-        run_id, lambda current: rules.claim(current, holder=request.holder, now=now, lease_ms=_lease_ms(services))
+        run_id,
+        lambda current: rules.claim(
+            current, holder=request.holder, now=now, lease_ms=_lease_ms(services), **_billed(current, request, services)
+        ),
     )
     run = await _pinned(run, services)
     project = await project_file(run, services)
@@ -244,6 +248,13 @@ async def settle(call: Call) -> Response:
     await Uploads(services.bucket).discard(run_id)
     await next_in_line(run, services)
     return reply(Settled(state=run.state))
+
+
+def _billed(run: Run, request: ClaimRequest, services: Services) -> dict[str, str]:
+    """As what the holder's time is paid for; nothing on a laptop and in local mode."""
+    if services.settings.platform == "local" or request.host == "laptop":
+        return {}
+    return {"host": Host.JOB if run.execution else Host.SERVICE, "size": services.settings.runner_class}
 
 
 def _lease_ms(services: Services) -> int:

@@ -7,11 +7,12 @@ result does so with a revision check, so two deciders can never both win.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from infra.core.ask import Ask, PullHead
 from infra.core.clock import MINUTE, SECOND, Instant, later
+from infra.core.compute_price import Compute
 from infra.core.errors import Conflict
 from infra.core.hidden_text import Removal
 from infra.core.ids import RunId
@@ -180,6 +181,7 @@ class Run:
 
     ``wake_at`` is when the sweeper must look at it again; every non-terminal run has one. ``launch`` counts the tasks
     made for it: a task's name and the run token carry it, so whatever belongs to an older launch is refused.
+    ``compute`` is the time that runners held the run, and its price.
     ``execution`` is the job execution that was started for the present launch, as the platform calls it; empty on the service.
     ``spent`` is what the present attempt has said it used; it joins ``usage`` when the attempt is over, however it ends.
     ``removed`` is what was hidden in the task's text and taken out of it; None until somebody has looked, and until then
@@ -228,6 +230,7 @@ class Run:
     asks: tuple[Ask, ...] = ()
     head: PullHead | None = None
     notes: tuple[str, ...] = ()
+    compute: Compute = field(default_factory=Compute)
 
     @property
     def ended(self) -> bool:
@@ -293,14 +296,15 @@ def move(run: Run, to: State, now: Instant) -> Run:
         state=to,
         updated_at=now,
         lease=None if to is not State.RUNNING else run.lease,
+        compute=run.compute if to is State.RUNNING else run.compute.until(now),
         phase=run.phase if to is State.RUNNING or ending else None,
         finished_at=now if ending else None,
         wake_at=None if ending else run.wake_at,
     )
 
 
-def claim(run: Run, *, holder: str, now: Instant, lease_ms: int) -> Run:
-    """Takes the run for ``holder`` under the next fence.
+def claim(run: Run, *, holder: str, now: Instant, lease_ms: int, host: str = "", size: str = "") -> Run:
+    """Takes the run for ``holder`` under the next fence. ``host`` and ``size``: what the holder's time is billed as.
 
     Raises ``Ended`` when there is nothing left to do and ``Held`` while another holder's lease lives. Claiming again
     by the same holder is a lost answer repeated, and renews.
@@ -327,6 +331,7 @@ def claim(run: Run, *, holder: str, now: Instant, lease_ms: int) -> Run:
         reason=None,
         usage=run.usage.plus(run.spent),
         spent=Usage(),
+        compute=run.compute.begun(host, size, now),
         updated_at=now,
         wake_at=expires,
     )
