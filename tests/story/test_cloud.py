@@ -36,6 +36,8 @@ async def test_a_dispatch_becomes_a_pull_request_through_queue_and_service_and_t
     assert max(cloud.front.served) == 1  # no instance ever serves two runs
     assert cloud.front.refused == []
     assert cloud.google.run.started == {}
+    assert (run["compute"]["host"], run["compute"]["size"]) == ("service", "2x4")
+    assert 0 < run["compute"]["cost_usd"] < run["compute"]["seconds"] * 0.00006
 
     # a longer limit makes it a job; the dispatcher is lost and comes back while it runs
     await cloud.kill()
@@ -46,6 +48,7 @@ async def test_a_dispatch_becomes_a_pull_request_through_queue_and_service_and_t
     await cloud.start()
     run = await cloud.ended(second["run_id"])
     assert run["status"] == "succeeded", cloud.said()
+    assert run["compute"]["host"] == "job"
     (name,) = cloud.google.run.started
     assert name.startswith(f"{JOBS}/claude-code-runner-2x4/executions/")
     assert len(cloud.front.served) <= 2
