@@ -8,7 +8,7 @@ has one of three ends on a text that is still growing: it matches, it does not, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from infra.core.redaction_values import BARRIER, Span
@@ -50,6 +50,24 @@ class Rule:
     tail: int = 0
     prefix: re.Pattern[bytes] | None = None
     alone: bool = False
+    limited: bool = field(init=False)
+    head: re.Pattern[bytes] = field(init=False)
+    reach: int = field(init=False)
+    judged: tuple[tuple[int, Step], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """``limited``: every step has a maximum. ``head``: all steps that have one, a group each; it is at most ``reach`` long."""
+        limited = self.steps[-1].maximum > 0
+        steps = self.steps if limited else self.steps[:-1]
+        pattern = b"".join(b"((?:%s){%d,%d}+)" % (each.kind, each.minimum, each.maximum) for each in steps)
+        made = {
+            "limited": limited,
+            "head": re.compile(pattern),
+            "reach": sum(each.maximum for each in steps) + WINDOW,
+            "judged": tuple((number, each) for number, each in enumerate(self.steps) if each.judge is not None),
+        }
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +83,7 @@ class _Pending:
 
 
 PENDING = _Pending()
+_NOWHERE: Span = (0, 0)
 
 
 @dataclass(slots=True)
@@ -85,11 +104,43 @@ class _Attempts:
 
     def attempt(self, rule: Rule, at: int, after: int) -> Found | _Pending | None:
         """Tries ``rule`` with its keyword at ``view[at:after]``; None is a no for good."""
-        view, size = self.view, len(self.view)
+        view = self.view
         if rule.alone and (view[at - 1 : at].isalnum() or view[at - 1 : at] == BARRIER[:1]):
             return None
         if rule.prefix is not None and rule.prefix.fullmatch(view, at, after) is None:
             return None
+        # far from the end of the text nothing can be pending, and all steps but an unlimited last one are one match
+        if after + rule.reach < len(view):
+            match = rule.head.match(view, after)
+            if match is None:
+                return None
+            ends = [after, *(high for _, high in match.regs[1:])]
+            if not rule.limited:
+                ends.append(self.run(rule.steps[-1], ends[-1]))
+            return self._judged(rule, at, ends)
+        return self._step_by_step(rule, at, after)
+
+    def _judged(self, rule: Rule, at: int, ends: list[int]) -> Found | _Pending | None:
+        """All steps but the last are as long as they will ever be: only judges, and the last one's length, are left to ask."""
+        view, last = self.view, rule.steps[-1]
+        length = ends[-1] - ends[-2]
+        growing = ends[-1] == len(view) and not self.final
+        if growing and length < max(last.minimum, WINDOW if last.judge else 0):
+            return self._step_by_step(rule, at, ends[0])  # an earlier judge may still say no
+        if length < last.minimum:
+            return None
+        for number, current in rule.judged:
+            start, end = ends[number], ends[number + 1]
+            full = 0 < current.maximum <= end - start
+            following = b"" if full or end - start >= WINDOW else view[end : end + 1]
+            assert current.judge is not None
+            if not current.judge(view[start : min(end, start + WINDOW)], following):
+                return None
+        low = at if rule.shown < 0 else ends[rule.shown]
+        return Found((low, ends[len(rule.steps) - rule.tail]), growing and not rule.tail)
+
+    def _step_by_step(self, rule: Rule, at: int, after: int) -> Found | _Pending | None:
+        view, size = self.view, len(self.view)
         ends = [after]
         growing = False
         for current in rule.steps:
@@ -155,25 +206,31 @@ class Patterns:
                 growing.append(rule)
         lowered, attempts = view.lower(), _Attempts(view, final)
         hold = len(view) if final else self._partial_keyword(lowered, start)
-        masked: dict[str, int] = {}
+        for at, rule, found in self._finds(lowered, start, attempts):
+            if isinstance(found, Found):
+                spans.append(found.span)
+                if found.growing and rule not in growing:
+                    growing.append(rule)
+            else:
+                hold = min(hold, at)
+        return spans, hold, tuple(growing)
+
+    def _finds(self, lowered: bytes, start: int, attempts: _Attempts) -> Iterator[tuple[int, Rule, Found | _Pending]]:
+        """Where a keyword stands, the rule, and what came of it; in order."""
+        masked: dict[str, Span] = {}
         first = self._index.search(lowered, start)
         while first is not None:
             at = first.start()
             for rule, length, shape in self._rules[first.group()]:
-                if rule.shown < 0 and at < masked.get(rule.name, 0):
-                    continue  # inside its own match: the same run, so the same end
-                if not shape.match(lowered, at):
+                low, high = masked.get(rule.name, _NOWHERE)
+                # inside its own match, with its last step beginning in there: the same run, so the same end
+                if low <= at < high - (length + rule.reach if rule.shown >= 0 else 0):
                     continue
-                found = attempts.attempt(rule, at, at + length)
-                if isinstance(found, Found):
-                    spans.append(found.span)
-                    masked[rule.name] = found.span[1]
-                    if found.growing and rule not in growing:
-                        growing.append(rule)
-                elif found is PENDING:
-                    hold = min(hold, at)
+                if shape.match(lowered, at) and (found := attempts.attempt(rule, at, at + length)):
+                    if isinstance(found, Found) and not rule.tail:
+                        masked[rule.name] = found.span
+                    yield at, rule, found
             first = self._index.search(lowered, at + 1)
-        return spans, hold, tuple(growing)
 
     def _partial_keyword(self, lowered: bytes, start: int) -> int:
         for at in range(max(start, len(lowered) - self._longest + 1), len(lowered)):

@@ -72,6 +72,16 @@ _NO_END = frozenset({b"(", b"[", b"{", b"\xff"})
 """After a value: the text is a program's, or the value was cut by a mark and has been judged whole before that."""
 
 
+_DIGITS = b"0123456789"
+_CAPITALS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_SIGNS = b"!#^~+/%@$"
+
+
+def _count(run: bytes, kind: bytes) -> int:
+    """How many bytes of ``run`` are of that kind; a judge is asked for every keyword of a hostile text."""
+    return len(run) - len(run.translate(None, kind))
+
+
 def _varied(run: bytes) -> bool:
     return len(set(run)) >= 3
 
@@ -87,13 +97,12 @@ def _spoken(run: bytes, following: bytes) -> bool:
     """The same where the value stands apart from its name, as in prose, YAML and program text: it must not be a plain word."""
     if not _meant(run, following):
         return False
-    return any(48 <= byte <= 57 or byte in b"!#^~+/%@$" for byte in run) or _camel(run)
+    return _count(run, _DIGITS + _SIGNS) > 0 or _camel(run)
 
 
 def _camel(run: bytes) -> bool:
     """Case changing as in random text: at least three capitals and three small letters, capitals in a row or at odd places."""
-    capitals = sum(65 <= byte <= 90 for byte in run)
-    return len(run) >= 16 and 3 <= capitals <= len(run) - 3 and not _WORDS.fullmatch(run)
+    return len(run) >= 16 and 3 <= _count(run, _CAPITALS) <= len(run) - 3 and not _WORDS.fullmatch(run)
 
 
 def _quoted(run: bytes, following: bytes) -> bool:
@@ -102,7 +111,7 @@ def _quoted(run: bytes, following: bytes) -> bool:
 
 def _random(run: bytes, _following: bytes) -> bool:
     """Letters with digits among them, or the wild mixture of cases that base64 has."""
-    return any(48 <= byte <= 57 for byte in run) or _camel(run)
+    return _count(run, _DIGITS) > 0 or _camel(run)
 
 
 def _credential(run: bytes, following: bytes) -> bool:
@@ -112,8 +121,8 @@ def _credential(run: bytes, following: bytes) -> bool:
 
 def _token_like(run: bytes, _following: bytes) -> bool:
     """Not words joined by dashes: three digits, or a digit and a capital."""
-    digits = sum(48 <= byte <= 57 for byte in run)
-    return digits >= 3 or (digits > 0 and any(65 <= byte <= 90 for byte in run)) or _camel(run)
+    digits = _count(run, _DIGITS)
+    return digits >= 3 or (digits > 0 and _count(run, _CAPITALS) > 0) or _camel(run)
 
 
 def _key_label(run: bytes, _following: bytes) -> bool:
