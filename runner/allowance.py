@@ -18,7 +18,10 @@ NOTICE_PERCENT = (80, 90, 99)
 _BYTES_PER_TOKEN = 4
 _FIRST_WORDS = 1_000
 _LARGEST_PROMPT = 1_000_000
-_BLOB = re.compile(rb"[A-Za-z0-9+/=]{2048,}")
+_BLOB_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_BLOB_LENGTH = 2048
+_BLOB = re.compile(rb"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{%d,}+" % _BLOB_LENGTH)
+_LONE = bytes(65 if byte in _BLOB_LETTERS else 32 for byte in range(256))
 _BLOB_TOKENS = 4_784
 """The most an image counts. https://platform.claude.com/docs/en/build-with-claude/vision"""
 
@@ -29,7 +32,7 @@ def estimate(model: str, body: bytes, *, max_tokens: int, warm_tokens: int) -> i
     ``warm_tokens``: how much of the prompt the model has seen in the request before, and so reads from its cache. The
     estimate is deliberately no worst case (``max_tokens`` is 128,000 by default): the running stream is watched anyway.
     """
-    blobs = _BLOB.findall(body)
+    blobs = _blobs(body)
     text_bytes = len(body) - sum(map(len, blobs))
     prompt = min(text_bytes // _BYTES_PER_TOKEN + len(blobs) * _BLOB_TOKENS, _LARGEST_PROMPT)
     cached = min(warm_tokens, prompt)
@@ -37,6 +40,13 @@ def estimate(model: str, body: bytes, *, max_tokens: int, warm_tokens: int) -> i
     return price.rates_for(prompt).of(
         Tokens(cache_read=cached, cache_write_5m=prompt - cached, output=min(max(max_tokens, 0), _FIRST_WORDS))
     )
+
+
+def _blobs(body: bytes) -> list[bytes]:
+    """Texts in base64 that are too long for words. Looking whether there are any takes a tenth of looking for them."""
+    if body.translate(_LONE).find(b"A" * _BLOB_LENGTH) < 0:
+        return []
+    return _BLOB.findall(body)
 
 
 @dataclass(slots=True, eq=False)

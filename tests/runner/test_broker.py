@@ -433,3 +433,13 @@ async def test_tokens_differ_from_run_to_run(upstream):
     tokens = {broker_for(upstream.url).token for _ in range(50)}
     assert len(tokens) == 50
     assert all(len(token) > 30 for token in tokens)
+
+
+async def test_each_share_of_the_budget_is_told_once_and_the_last_says_stop(upstream):
+    notices: list[BudgetNotice] = []
+    async with broker_for(upstream.url, budget=100 * COST, notices=notices) as broker, agent_of(broker) as client:
+        for _ in range(99):
+            assert (await client.post("/v1/messages", json=body(max_tokens=20))).status_code == 200
+    assert [notice.percent for notice in notices] == [80, 90, 99]
+    assert "Wrap up" in notices[1].text
+    assert "Stop now" in notices[2].text

@@ -68,3 +68,27 @@ async def test_a_wrong_key_ends_the_run_with_the_servers_own_words(tmp_path):
     assert run["duration_seconds"] < 50  # the dispatch call itself waits that long; it was answered with the end
     assert [json.loads(line)["status"] for line in ledger.splitlines()] == [401, 401, 401]
     assert "sk-ant-mistyped" not in json.dumps(run) + ledger
+
+
+LONG = "word " * 900
+TURNS = "\n".join(
+    f'[[turns]]\ntext = "{LONG}"\ntools = [{{ name = "Bash", input = {{ command = "echo {number} >> note.txt" }} }}]\n'
+    for number in range(8)
+)
+TALKATIVE = f'about = "Talks at length."\nmatch = "Talk at length"\n\n{TURNS}\n[[turns]]\ntext = "Done."\n'
+
+
+async def test_the_agent_is_told_to_wrap_up_and_people_see_it(tmp_path):
+    def story(model_url):
+        settings = {"ANTHROPIC_BASE_URL": model_url, "ANTHROPIC_API_KEY": model.KEY, "RUN_BUDGET_USD": "0.26"}
+        with Up(tmp_path, **settings) as up:
+            run = up.dispatch(context="Talk at length").json()
+            return run, up.http.get(f"/api/runs/{run['run_id']}/events", headers={"accept": "application/json"}).text
+
+    async with model.scripted_model(model.scripts(talk=TALKATIVE)) as serving:
+        run, events = await asyncio.to_thread(story, serving.url)
+        asked = json.dumps([call.body for call in serving.calls])
+    assert "80 % of this run's budget is used. Wrap up" in events
+    assert "budget_notice" in events
+    assert "80 % of this run's budget is used. Wrap up" in asked
+    assert run["cost_usd"] < 0.27  # cut in the chunk that went over it, if at all
