@@ -130,7 +130,10 @@ class Claimed(Strict, frozen=True, kw_only=True):
 
 
 class Heartbeat(Strict, frozen=True, kw_only=True):
+    """``number`` counts the heartbeats of an attempt from 1, so that one which was overtaken is known as late."""
+
     fence: int
+    number: int = 0
     phase: Phase
     checkpoint: Checkpoint | None = None
     spent: Usage | None = None

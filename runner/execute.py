@@ -39,12 +39,12 @@ from runner.clone import clone, fetch_base
 from runner.collect import Identity, collect, commit, read_changes
 from runner.desk import Desk
 from runner.ending import CANCELLED, Ending, Unfinished, agent_failed, failed, out_of_time, unforeseen
-from runner.gateway import Gateway
+from runner.gateway import Away, Gateway
 from runner.git import Remote, parse_remote
 from runner.inspection import PATCH, Inspector
 from runner.lease import Lease
 from runner.partial import PartialWork
-from runner.publish import Published, Work, publish
+from runner.publish import Published, Work, publish, published
 from runner.pull_template import pull_template
 from runner.questions import Questions
 from runner.saved_work import bundle, restore
@@ -64,24 +64,20 @@ _log = logging.getLogger("runner")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """The agent's work as a commit in the supervisor's repository, ready to be published."""
+    """The agent's work as a commit in the supervisor's repository, ready to be published.
+
+    ``resumed``: an earlier attempt saved it, and may have published it before it was lost.
+    """
 
     head_sha: str
     summary: str
     changes: Changes
+    resumed: bool = False
 
 
 async def execute(job: ProcessIssue, tools: Tools) -> Ending:
     """Works on the run if it is there to be worked on. Cancelling it stops the agent and hands the run to the next runner."""
-    gateway = Gateway(
-        url=job.gateway_url.rstrip("/"),
-        run_id=job.run_id,
-        token=job.token,
-        clock=tools.clock,
-        entropy=tools.entropy,
-        hmac_secret=tools.hmac_secret,
-    )
-    async with gateway:
+    async with tools.gateway(job) as gateway:
         request = ClaimRequest(holder=tools.new_holder(), host=tools.host, version=tools.version)
         try:
             claimed = await gateway.claim(request)
@@ -233,7 +229,7 @@ class Attempt:
             return self._settlement(end.state, end.reason)
         except TimeoutError:
             return self._settlement(State.TIMED_OUT, out_of_time(self.assignment.limits.wall_seconds))
-        except (Ended, Fenced) as error:
+        except (Ended, Fenced, Away) as error:
             self._lease.lost = error
             return self._settlement(State.FAILED, None)
         except PullwrightError as error:
@@ -281,7 +277,7 @@ class Attempt:
         if changes is None:
             return None
         await self._inspect(place, changes)
-        return Saved(head_sha=head, summary=before.summary, changes=changes)
+        return Saved(head_sha=head, summary=before.summary, changes=changes, resumed=True)
 
     async def _clone(self, place: Workspace) -> None:
         await self._enter(
@@ -350,7 +346,7 @@ class Attempt:
 
     async def _publish(self, place: Workspace, saved: Saved) -> Published:
         await self._enter(Phase.PUBLISHING, f"{saved.changes.files_changed} files")
-        if self._lease.cancelled:
+        if self._lease.cancelled and not saved.resumed:
             raise asyncio.CancelledError
         credentials = await self._credentials("publish")
         remote = parse_remote(self.assignment.git_url, credentials.token)
@@ -365,6 +361,8 @@ class Attempt:
         new = await self._new_pull(place, saved)
         self._check_words({"the title": new.title, "the description": new.body, "the branch": work.branch})
         async with self.tools.repository(self.assignment, credentials) as forge:
+            if self._lease.cancelled and not await published(forge, work):
+                raise asyncio.CancelledError
             by_api = self.assignment.commit_mode is CommitMode.API
             put = ApiPush(self.tools.git, place, forge, work.branch, work.base_sha) if by_api else None
             return await publish(self.tools.git, place, remote, forge, work, new=new, put=put)

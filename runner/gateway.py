@@ -77,9 +77,15 @@ _BY_CODE: dict[str, type[PullwrightError]] = {
 }
 
 
+class Away(Unavailable):
+    """The platform did not answer, however often it was asked. No outcome of the run: its next attempt goes on from the checkpoint."""
+
+    default_code = "gateway_away"
+
+
 @dataclass(slots=True)
 class Gateway:
-    """Use as an async context manager. ``url`` without a trailing slash."""
+    """Use as an async context manager. ``url`` without a trailing slash; ``transport``: httpx's own when there is none."""
 
     url: str
     run_id: str
@@ -88,11 +94,14 @@ class Gateway:
     entropy: Entropy
     hmac_secret: str = ""
     sleep: Sleep = asyncio.sleep
+    transport: httpx.AsyncBaseTransport | None = None
     _http: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
         tls = self.url.startswith("https:")  # plain http has no certificates, and loading their list takes 30 ms
-        self._http = httpx.AsyncClient(base_url=self.url, timeout=_TIMEOUT, trust_env=False, verify=tls)
+        self._http = httpx.AsyncClient(
+            base_url=self.url, timeout=_TIMEOUT, trust_env=False, verify=tls, transport=self.transport
+        )
         return self
 
     async def __aexit__(
@@ -167,7 +176,7 @@ class Gateway:
         return msgspec.json.decode(response.content, type=kind)
 
     async def _answered(self, method: str, target: str, body: bytes) -> httpx.Response:
-        """The first answer that is not "try again". Raises what the gateway said, or ``Unavailable`` after the last try."""
+        """The first answer that is not "try again". Raises what the gateway said, or ``Away`` after the last try."""
         last: PullwrightError = Unavailable(
             f"The gateway {self.url} did not answer.", hint="Check GATEWAY_URL and the network."
         )
@@ -183,8 +192,8 @@ class Gateway:
                 return response
             last = _refusal(response)
             if not isinstance(last, (RateLimited, Unavailable, Upstream)):
-                break
-        raise last
+                raise last
+        raise Away(last.message, hint=last.hint) from last
 
     def _silent(self, why: str) -> Unavailable:
         return Unavailable(f"The gateway {self.url} did not answer ({why}).", hint="Check GATEWAY_URL and the network.")

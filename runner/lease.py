@@ -28,6 +28,7 @@ class Lease:
     checkpoint: Checkpoint | None = None
     cancelled: bool = False
     lost: PullwrightError | None = None
+    _beats: int = 0
 
     @property
     def fence(self) -> int:
@@ -35,7 +36,10 @@ class Lease:
 
     async def beat(self) -> None:
         """Raises ``Ended`` and ``Fenced`` when the run is no longer ours."""
-        beat = Heartbeat(fence=self.fence, phase=self.phase, checkpoint=self.checkpoint, spent=self.spent())
+        self._beats += 1
+        beat = Heartbeat(
+            fence=self.fence, number=self._beats, phase=self.phase, checkpoint=self.checkpoint, spent=self.spent()
+        )
         answer = await self.gateway.heartbeat(beat)
         self.cancelled = self.cancelled or answer.cancel
 
@@ -64,6 +68,12 @@ class Lease:
         return True
 
     def stop_if_asked(self, work: asyncio.Task[Any]) -> None:
-        stop = self.lost or (self.cancelled and self.phase is not Phase.PUBLISHING)
+        stop = self.lost or (self.cancelled and not self._maybe_published())
         if stop and not work.cancelling():
             work.cancel()
+
+    def _maybe_published(self) -> bool:
+        """Also when an earlier attempt was lost while it published: then this one must look before it says "cancelled"."""
+        return self.phase is Phase.PUBLISHING or (
+            self.checkpoint is not None and self.checkpoint.phase is Phase.PUBLISHING
+        )

@@ -87,6 +87,13 @@ async def publish(
     return Published(pull=existing or await forge.open_pull(replace(new, base_branch=base)), head_sha=head)
 
 
+async def published(forge: RepositoryForge, work: Work) -> bool:
+    """Whether this run has a pull request already, open or closed – or its commit is the newest of the one it adds to."""
+    if work.pull:
+        return (await forge.pull(work.pull)).head_sha == work.head_sha
+    return _own(await forge.pulls_from(work.branch), work) is not None
+
+
 async def push(
     git: Git,
     workspace: Workspace,
@@ -145,7 +152,11 @@ async def _look_around(forge: RepositoryForge, work: Work, base_branch: str) -> 
     else:
         pulls, facts = await asyncio.gather(forge.pulls_from(work.branch), forge.facts())
         base = facts.default_branch
-    return next((pull for pull in pulls if marked_run(pull.body) == work.run_id), None), base
+    return _own(pulls, work), base
+
+
+def _own(pulls: Sequence[PullRequest], work: Work) -> PullRequest | None:
+    return next((pull for pull in pulls if marked_run(pull.body) == work.run_id), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from infra.core.run import Limits
 from infra.core.timeline import EventType
 from infra.settings import RunnerSettings, required
 from infra.system_clock import system_clock
-from infra.wire import Assignment, Claimed, GitCredentials, ModelCredentials
+from infra.wire import Assignment, Claimed, GitCredentials, ModelCredentials, ProcessIssue
 from runner.agents.port import Agent, Inbox, Job
 from runner.asked import Reader, asked_places
 from runner.box_layout import own_python
@@ -74,6 +74,16 @@ class Tools:
     def new_holder(self) -> str:
         """Unique for each attempt, so that a lease never passes for another's."""
         return f"{self.container_id}.{new_token(self.entropy, 12)}"
+
+    def gateway(self, job: ProcessIssue) -> Gateway:
+        return Gateway(
+            url=job.gateway_url.rstrip("/"),
+            run_id=job.run_id,
+            token=job.token,
+            clock=self.clock,
+            entropy=self.entropy,
+            hmac_secret=self.hmac_secret,
+        )
 
     def stream(self, gateway: Gateway, claimed: Claimed) -> Stream:
         redactor = Redactor([gateway.token])

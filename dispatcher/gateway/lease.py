@@ -186,6 +186,7 @@ async def heartbeat(call: Call) -> Response:
             fence=beat.fence,
             now=now,
             lease_ms=_lease_ms(services),
+            beat=beat.number,
             phase=beat.phase,
             checkpoint=beat.checkpoint,
             spent=beat.spent,

@@ -61,11 +61,15 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to work on the run until ``expires_at``. ``fence`` only grows: writes under an older one are refused."""
+    """The right to work on the run until ``expires_at``. ``fence`` only grows: writes under an older one are refused.
+
+    ``beat``: number of the newest heartbeat under it.
+    """
 
     holder: str
     fence: int
     expires_at: Instant
+    beat: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,17 +371,24 @@ def renew(
     fence: int,
     now: Instant,
     lease_ms: int,
+    beat: int = 0,
     phase: Phase | None = None,
     checkpoint: Checkpoint | None = None,
     spent: Usage | None = None,
 ) -> Run:
-    """A heartbeat: the lease lives on; phase, checkpoint and what was spent move forward."""
+    """A heartbeat: the lease lives on; phase, checkpoint and what was spent move forward.
+
+    ``beat`` numbers the heartbeats of a lease; one that was overtaken on its way changes nothing, or the run would go back
+    to a phase it has left. 0: not numbered.
+    """
     check_fence(run, fence)
     assert run.lease is not None
+    if beat and beat <= run.lease.beat:
+        return run
     expires = later(now, lease_ms)
     return replace(
         run,
-        lease=replace(run.lease, expires_at=expires),
+        lease=replace(run.lease, expires_at=expires, beat=max(beat, run.lease.beat)),
         phase=phase or run.phase,
         checkpoint=checkpoint or run.checkpoint,
         spent=spent or run.spent,
@@ -401,10 +412,13 @@ def release(
 
 
 def request_cancel(run: Run, now: Instant) -> Run:
-    """Cancelled at once when nobody works on it; otherwise the holder is asked to stop (and swept if it does not)."""
+    """Cancelled at once when nobody works on it; otherwise the holder is asked to stop (and swept if it does not).
+
+    A run that may have a pull request already is never cancelled unseen: its next attempt looks and says what is true.
+    """
     if run.ended:
         raise Ended(f"Run {run.id} already ended as {run.state}.", hint="There is nothing to cancel.")
-    if run.lease is not None and run.lease.expires_at > now:
+    if _maybe_published(run) or (run.lease is not None and run.lease.expires_at > now):
         return replace(run, cancel_requested_at=run.cancel_requested_at or now, updated_at=now)
     return settle(
         run,
@@ -412,6 +426,10 @@ def request_cancel(run: Run, now: Instant) -> Run:
         now=now,
         reason=Reason(code="cancelled", message="Cancelled before a runner worked on it."),
     )
+
+
+def _maybe_published(run: Run) -> bool:
+    return run.checkpoint is not None and run.checkpoint.phase is Phase.PUBLISHING
 
 
 def settle(
@@ -439,11 +457,12 @@ def swept(run: Run, now: Instant) -> Run | None:
     """What must happen to a run whose ``wake_at`` has passed; None when there is nothing to do.
 
     A lost holder means the next attempt (or the end, when it was to be cancelled or has had ``MAX_ATTEMPTS``);
-    a queued run that nobody claimed gets its task again.
+    a queued run that nobody claimed gets its task again. A run to be cancelled whose holder was publishing gets one more
+    attempt: only somebody with a token can see whether its pull request is there.
     """
     if run.ended or run.wake_at is None or run.wake_at > now:
         return None
-    if run.cancel_requested_at is not None:
+    if run.cancel_requested_at is not None and not (_maybe_published(run) and run.attempt < MAX_ATTEMPTS):
         return settle(
             run,
             State.CANCELLED,

@@ -223,3 +223,37 @@ def test_whatever_happens_the_history_is_a_path_of_the_table_and_fences_only_gro
         assert run.ended == (run.wake_at is None)
         assert run.lease is None or (run.state is State.RUNNING and run.lease.fence == run.fence)
         assert not before.ended or run == before
+
+
+def test_an_overtaken_heartbeat_changes_nothing():
+    run = claim(a_run(), holder="one", now=NOW, lease_ms=LEASE)
+    newer = renew(run, fence=1, now=later(NOW, 2), lease_ms=LEASE, beat=2, phase=Phase.PUBLISHING)
+    assert renew(newer, fence=1, now=later(NOW, 3), lease_ms=LEASE, beat=1, phase=Phase.WORKING) == newer
+    assert renew(newer, fence=1, now=later(NOW, 3), lease_ms=LEASE, beat=3, phase=Phase.WORKING).phase is Phase.WORKING
+
+
+PUBLISHING = Checkpoint(phase=Phase.PUBLISHING, result="work.bundle")
+
+
+def test_a_run_that_may_have_its_pull_request_is_not_cancelled_unseen():
+    run = renew(
+        claim(a_run(), holder="one", now=NOW, lease_ms=LEASE),
+        fence=1,
+        now=NOW,
+        lease_ms=LEASE,
+        phase=Phase.PUBLISHING,
+        checkpoint=PUBLISHING,
+    )
+    asked = request_cancel(run, NOW)
+    lost = swept(asked, later(NOW, LEASE))
+    assert (lost.state, lost.launch) == (State.QUEUED, 2)
+    again = swept(lost, lost.wake_at)
+    assert (again.state, again.launch) == (State.QUEUED, 3)
+
+
+def test_a_queued_run_that_may_have_its_pull_request_is_cancelled_by_its_next_attempt():
+    queued = a_run(checkpoint=PUBLISHING, attempt=1)
+    asked = request_cancel(queued, NOW)
+    assert (asked.state, asked.cancel_requested_at) == (State.QUEUED, NOW)
+    given_up = swept(replace(asked, attempt=MAX_ATTEMPTS), asked.wake_at)
+    assert given_up.state is State.CANCELLED

@@ -43,7 +43,7 @@ def test_a_runner_killed_after_the_agent_had_finished_is_replaced_without_paying
     run_id = up.dispatch(prefer="respond-async").json()["run_id"]
     up.until(run_id, lambda run: run["phase"] == "publishing")
     saved = up.http.get(f"/api/runs/{run_id}/artifacts").json()["artifacts"]
-    assert [artifact["name"] for artifact in saved] == ["work.bundle"]
+    assert "work.bundle" in {artifact["name"] for artifact in saved}
     paid = up.run(run_id)["cost_usd"]
     assert paid > 0
     os.kill(up.runner_pid(), signal.SIGKILL)
@@ -84,16 +84,6 @@ def test_a_pull_request_whose_answer_was_lost_is_adopted(own_up):
     run = up.dispatch().json()
     assert run["status"] == "succeeded", up.logs()
     assert [pull["html_url"] for pull in up.pulls("invoices")] == [run["pr_url"]]
-
-
-def test_a_model_that_refuses_ends_the_run_with_its_own_words_and_the_three_checks(tmp_path):
-    with Up(tmp_path, CLAUDE_MODEL="claude-opus-5-5", ALLOWED_MODELS="claude-haiku-5-5") as up:
-        result = up.dispatch().json()
-        assert (result["status"], result["success"]) == ("failed", False)
-        assert result["error"]["code"] == "failed_model"
-        assert result["error"]["message"].startswith("Failed to run Claude Code")
-        for check in ("log", "credential", "permissions"):
-            assert check in result["error"]["hint"]
 
 
 def stall(up, method, path, **fault):

@@ -64,6 +64,8 @@ async def test_a_wrong_key_ends_the_run_with_the_servers_own_words(tmp_path):
         run, ledger = await asyncio.to_thread(story, serving.url)
     assert run["status"] == "failed"
     assert "401 invalid x-api-key" in run["error"]["message"]
+    for check in ("log", "credential", "permissions"):
+        assert check in run["error"]["hint"]
     assert "ANTHROPIC_API_KEY" in run["error"]["hint"]
     assert run["duration_seconds"] < 50  # the dispatch call itself waits that long; it was answered with the end
     assert [json.loads(line)["status"] for line in ledger.splitlines()] == [401, 401, 401]
