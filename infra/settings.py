@@ -17,7 +17,7 @@ from msgspec import Meta
 from infra.core.ci_repair import Caps
 from infra.core.egress import parse_allow_list
 from infra.core.errors import Invalid, Unavailable
-from infra.core.execution import choose_host
+from infra.core.execution import choose_host, parse_classes
 from infra.core.model_access import (
     ANTHROPIC_API,
     CREDENTIALS,
@@ -115,9 +115,15 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
         str,
         Meta(
             pattern=r"^[1-9]x[1-9][0-9]?$",
-            description="Class of the jobs, and of the service for its price: CPUs x GiB.",
+            description="Class of jobs for projects that ask for nothing else, and of the service for its price: CPUs x GiB of memory.",
         ),
     ] = "2x4"
+    runner_classes: Annotated[
+        str,
+        Meta(
+            description="Comma list of the classes that there are jobs of; what a project asks for is rounded up to the next."
+        ),
+    ] = "1x2,2x4,4x8,8x16"
     max_concurrent_runs: Annotated[
         int, Meta(ge=0, le=1000, description="Runs under way at once; the others wait. 0: no limit.")
     ] = 20
@@ -308,6 +314,12 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
         if self.platform == "local" and self.executor == "job":
             raise Invalid(
                 "EXECUTOR=job needs Google Cloud.", code="invalid_setting", hint="Set PLATFORM=google or EXECUTOR=auto."
+            )
+        if parse_classes(self.runner_class)[0] not in parse_classes(self.runner_classes):
+            raise Invalid(
+                f"RUNNER_CLASS={self.runner_class} is not one of RUNNER_CLASSES={self.runner_classes}.",
+                code="invalid_setting",
+                hint="Add it there, and to resource_classes in terraform.tfvars.",
             )
         executor = "service" if self.platform == "local" else self.executor
         choose_host(executor, self.run_timeout_seconds)

@@ -54,3 +54,15 @@ resource "google_secret_manager_secret_iam_member" "dispatcher_writes" {
   role      = "roles/secretmanager.secretVersionManager"
   member    = google_service_account.dispatcher.member
 }
+
+# what projects set for their own tools: made later, one at a time, and told apart by name (infra/core/project_secrets.py)
+resource "google_project_iam_member" "dispatcher_reads_secrets_of_projects" {
+  project = var.project_id
+  role    = "roles/secretmanager.secretAccessor"
+  member  = google_service_account.dispatcher.member
+
+  condition {
+    title      = "secrets of projects only"
+    expression = "resource.name.startsWith(\"projects/${data.google_project.this.number}/secrets/project-\")"
+  }
+}

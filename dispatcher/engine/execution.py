@@ -11,12 +11,14 @@ from dataclasses import replace
 
 import msgspec
 
+from dispatcher.engine.prepare import Blocked
+from dispatcher.engine.project_file import project_file
 from dispatcher.services import Services
 from infra import run_token
 from infra.core import run as rules
 from infra.core.clock import SECOND, later
 from infra.core.errors import Forbidden, Invalid, PullwrightError, RateLimited
-from infra.core.execution import EXECUTION_GRACE_SECONDS, parse_classes
+from infra.core.execution import EXECUTION_GRACE_SECONDS, GIB, ResourceClass, fitting, parse_classes
 from infra.core.ids import RunId
 from infra.core.queue import Task
 from infra.core.run import Ended, Reason, Run, State, Superseded
@@ -103,9 +105,25 @@ async def _start(run: Run, services: Services) -> str:
     settings = services.settings
     token = run_token.mint(await services.platform.one(RUN_TOKEN_KEY), run)
     environment = {"RUN_ID": run.id, "RUN_TOKEN": token, "GATEWAY_URL": settings.own_url}
-    (size,) = parse_classes(settings.runner_class)
     seconds = run.limits.wall_seconds + EXECUTION_GRACE_SECONDS
-    return await services.executions().start(size, environment, seconds)
+    return await services.executions().start(await _size(run, services), environment, seconds)
+
+
+async def _size(run: Run, services: Services) -> ResourceClass:
+    """The smallest class with what the project asks for, or the largest there is. A file that is wrong ends the run at its
+    claim, with what is wrong."""
+    settings = services.settings
+    (usual,), classes = parse_classes(settings.runner_class), parse_classes(settings.runner_classes)
+    project = await project_file(run, services)
+    if isinstance(project, Blocked) or not (project.container.milli_cpus or project.container.memory_bytes):
+        return usual
+    cpus = project.container.milli_cpus / 1000 or usual.cpu
+    memory = project.container.memory_bytes / GIB or usual.memory_gib
+    try:
+        return fitting(classes, cpu=cpus, memory_gib=memory)
+    except Invalid as error:
+        _log.warning("%s %s", error.message, error.hint, extra={"run_id": run.id})
+        return max(classes)
 
 
 async def _say_why(run: Run, error: PullwrightError, services: Services) -> None:

@@ -23,6 +23,8 @@ MAX_EXECUTION_SECONDS = 24 * 3600
 EXECUTION_GRACE_SECONDS = 15 * 60
 """What an execution gets on top of the attempt's own limit, before Cloud Run ends it."""
 
+GIB = 1 << 30
+
 _CLASS = re.compile(r"([1-9]\d?)x([1-9]\d{0,2})")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from infra.core.diagnosis import Finding, fine, unknown, wrong
 from infra.gcp.checkup import Checkup, environment
 from infra.gcp.console import Seen
+from infra.settings import DispatcherSettings, describe
 
 NEEDED_SETTINGS = (
     "PUBLIC_URL",
@@ -17,6 +18,7 @@ NEEDED_SETTINGS = (
     "GOOGLE_CLOUD_PROJECT",
 )
 MAX_SKEW_SECONDS = 60
+DEFAULTS = {name.lower(): default for name, default, _ in describe(DispatcherSettings)}
 
 
 async def dispatcher(at: Checkup, service: Seen) -> list[Finding]:
@@ -146,21 +148,26 @@ def _powerless(at: Checkup, account: str) -> Finding:
 
 
 async def jobs(at: Checkup) -> list[Finding]:
-    """There for runs that are too long for the service."""
-    prefix, size = at.settings.get("RUNNER_JOB", "claude-code-runner"), at.settings.get("RUNNER_CLASS", "2x4")
-    if at.settings.get("EXECUTOR", "auto") == "service":
+    """There, in every size, for runs that are too long for the service."""
+    if at.settings.get("EXECUTOR") == "service":
         return [fine("runner job", "EXECUTOR=service: none is needed.")]
-    seen = await at.console.look("run", f"v2/{at.place}/jobs/{prefix}-{size}")
+    prefix = at.settings.get("RUNNER_JOB") or DEFAULTS["runner_job"]
+    sizes = at.settings.get("RUNNER_CLASSES") or DEFAULTS["runner_classes"]
+    return [await _job(at, f"{prefix}-{size.strip()}") for size in sizes.split(",")]
+
+
+async def _job(at: Checkup, name: str) -> Finding:
+    topic = f"job {name}"
+    seen = await at.console.look("run", f"v2/{at.place}/jobs/{name}")
     if seen.status == 404:
         listed = at.gcloud(f"run jobs list --region {at.region}")
-        return [wrong("runner job", f"There is no job {prefix}-{size}.", "terraform -chdir=terraform apply", listed)]
+        return wrong(topic, "It does not exist.", "terraform -chdir=terraform apply", listed)
     if not seen.there:
-        return [at.unseen("runner job", seen, "roles/run.viewer")]
-    task = seen.content.get("template", {}).get("template", {})
-    if task.get("maxRetries"):
-        command = f"run jobs update {prefix}-{size} --region {at.region} --max-retries 0"
-        return [wrong("runner job", "Cloud Run would repeat a failed run by itself.", at.gcloud(command))]
-    return [fine("runner job", f"{prefix}-{size} is there.")]
+        return at.unseen(topic, seen, "roles/run.viewer")
+    if seen.content.get("template", {}).get("template", {}).get("maxRetries"):
+        command = f"run jobs update {name} --region {at.region} --max-retries 0"
+        return wrong(topic, "Cloud Run would repeat a failed run by itself.", at.gcloud(command))
+    return fine(topic, "It is there, and repeats nothing by itself.")
 
 
 def _audience(service: Mapping[str, Any], settings: Mapping[str, str]) -> Finding:

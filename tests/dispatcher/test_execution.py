@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import msgspec
@@ -18,6 +19,7 @@ from infra.platform_secrets import INTERNAL_KEY
 from infra.records.slots import RunSlots
 from infra.wire import RunLaunch
 from tests.world.control_plane import URL, control_plane
+from tests.world.forge import FILES
 from tests.world.google_cloud import DISPATCHER, JOBS, PROJECT, REGION, google_cloud
 from tests.world.google_run import program
 
@@ -40,8 +42,14 @@ async def cloud(tmp_path):
 
 @pytest.fixture
 async def plane(tmp_path, cloud):
+    async with plane_with_jobs(tmp_path, cloud) as running:
+        yield running
+
+
+@asynccontextmanager
+async def plane_with_jobs(tmp_path, cloud, files=FILES):
     """The control plane of other tests, which sends its runs to jobs."""
-    async with control_plane(tmp_path) as running:
+    async with control_plane(tmp_path, files=files) as running:
         executions = CloudRunExecutions(
             project=PROJECT,
             region=REGION,
@@ -103,6 +111,27 @@ async def test_the_task_starts_an_execution_that_knows_its_run_and_no_more(plane
     assert given["GATEWAY_URL"] == URL
     (request,) = cloud.run.jobs_api.called("run_job")
     assert request.overrides.timeout.total_seconds() == run.limits.wall_seconds + 15 * 60
+
+
+@pytest.mark.parametrize(
+    ("resources", "size"),
+    [
+        ("{}", "2x4"),
+        ("{cpu: 4}", "4x8"),
+        ("{memory: 6Gi}", "4x8"),
+        ("{cpu: 1, memory: 1Gi}", "1x2"),
+        ("{memory: 500Gi}", "8x16"),  # more than there is: the largest
+    ],
+)
+async def test_what_the_project_asks_for_is_rounded_up_to_a_size(tmp_path, cloud, resources, size):
+    files = {**FILES, ".claude/container.yaml": f"resources: {resources}\n"}
+    for each in ("1x2", "4x8", "8x16"):
+        cloud.run.jobs[f"{JOBS}/claude-code-runner-{each}"] = cloud.run.jobs[f"{JOBS}/claude-code-runner-2x4"]
+    async with plane_with_jobs(tmp_path, cloud, files=files) as plane:
+        run = await plane.new_run()
+        await launch_job(plane, run)
+    (name,) = cloud.run.started
+    assert name.startswith(f"{JOBS}/claude-code-runner-{size}/")
 
 
 async def test_the_same_task_twice_starts_one_execution(plane, cloud):

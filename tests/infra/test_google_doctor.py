@@ -62,7 +62,10 @@ def healthy(url):
         "/health": {"status": "ok"},
         RUNNER_SERVICE: service(RUNNER_URL, RUNNER, {"RUNNER_AUDIENCE": RUNNER_URL}),
         f"{RUNNER_SERVICE}:getIamPolicy": policy("roles/run.invoker", INVOKER),
-        f"/v2/{PLACE}/jobs/claude-code-runner-2x4": {"template": {"template": {"maxRetries": 0}}},
+        **{
+            f"/v2/{PLACE}/jobs/claude-code-runner-{size}": {"template": {"template": {"maxRetries": 0}}}
+            for size in ("1x2", "2x4", "4x8", "8x16")
+        },
         f"/{ACCOUNT}:getIamPolicy": policy("roles/iam.serviceAccountUser", DISPATCHER),
         DATABASE: {"name": "pullwright"},
         **{
@@ -180,10 +183,14 @@ TROUBLES = {
         "runner's identity",
         f"projects remove-iam-policy-binding {PROJECT} --member serviceAccount:{RUNNER} --role roles/editor",
     ),
-    "no job": (lambda r: r.update({f"/v2/{PLACE}/jobs/claude-code-runner-2x4": 404}), "runner job", "run jobs list"),
+    "no job": (
+        lambda r: r.update({f"/v2/{PLACE}/jobs/claude-code-runner-2x4": 404}),
+        "job claude-code-runner-2x4",
+        "run jobs list",
+    ),
     "a job that repeats": (
         lambda r: r[f"/v2/{PLACE}/jobs/claude-code-runner-2x4"]["template"]["template"].update(maxRetries=3),
-        "runner job",
+        "job claude-code-runner-2x4",
         "--max-retries 0",
     ),
     "no queue": (lambda r: r.update({f"/v2/{PLACE}/queues/runs": 404}), "queue runs", "terraform"),

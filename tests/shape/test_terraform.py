@@ -7,6 +7,8 @@ import pytest
 
 from dispatcher.app import ROUTES
 from infra import platform_secrets
+from infra.core.project_secrets import stored_name
+from infra.core.repository import Repository
 from infra.records.indexes import INDEXES
 from infra.settings import DispatcherSettings, RunnerSettings, names
 from tests import terraform_files as tf
@@ -51,6 +53,7 @@ def test_the_kept_schema_has_what_is_used_and_no_more():
 GRANTS = {".".join(key): block.arguments for key, block in RESOURCES.items() if key[0].endswith("_iam_member")}
 PROJECT_WIDE = {
     "google_project_iam_member.dispatcher_documents": "roles/datastore.user",
+    "google_project_iam_member.dispatcher_reads_secrets_of_projects": "roles/secretmanager.secretAccessor",
     "google_project_iam_member.build_logs": "roles/logging.logWriter",
     "google_project_iam_member.build_watches": "${google_project_iam_custom_role.deployment_watcher.id}",
 }
@@ -75,6 +78,12 @@ def test_a_grant_is_narrow(name):
     if "allUsers" in grant["member"] or "allAuthenticatedUsers" in grant["member"]:
         assert name == "google_cloud_run_v2_service_iam_member.public"
         assert grant["role"] == "roles/run.invoker"
+
+
+def test_secrets_of_projects_are_told_apart_by_name():
+    (condition,) = RESOURCES["google_project_iam_member", "dispatcher_reads_secrets_of_projects"].blocks["condition"]
+    prefix = stored_name(Repository(owner="acme", name="shop"), "TOKEN").partition("-")[0]
+    assert f"/secrets/{prefix}-" in condition.arguments["expression"]
 
 
 def test_documents_are_open_in_one_database_only():
