@@ -53,7 +53,6 @@ resource "google_cloud_run_v2_service" "dispatcher" {
           FIRESTORE_DATABASE      = google_firestore_database.this.name
           ARTIFACT_BUCKET         = google_storage_bucket.artifacts.name
           MAX_CONCURRENT_RUNS     = tostring(var.max_concurrent_runs)
-          RUNNER_CLASS            = var.service_class
           RUNNER_CLASSES          = join(",", keys(var.resource_classes))
           RUNS_QUEUE              = google_cloud_tasks_queue.this["runs"].name
           RUNNER_JOB              = local.runner

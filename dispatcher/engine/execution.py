@@ -62,11 +62,12 @@ async def start(run_id: RunId, launch: int, services: Services) -> str:
     except (Ended, Superseded):  # cancelled or launched anew meanwhile
         return ""
     try:
-        name = await _start(run, services)
+        size = await _size(run, services)
+        name = await _start(run, size, services)
     except (Forbidden, Invalid) as error:
         await _say_why(run, error, services)
         raise
-    run = await services.runs.change(run_id, lambda current: _named(current, launch, name))
+    run = await services.runs.change(run_id, lambda current: _named(current, launch, name, size))
     if run.ended:
         await stop(run, services)
     return name
@@ -101,12 +102,12 @@ async def stop_later(run: Run, services: Services) -> None:
         _log.warning("stop not planned", extra={"run_id": run.id, "reason": error.message})
 
 
-async def _start(run: Run, services: Services) -> str:
+async def _start(run: Run, size: ResourceClass, services: Services) -> str:
     settings = services.settings
     token = run_token.mint(await services.platform.one(RUN_TOKEN_KEY), run)
     environment = {"RUN_ID": run.id, "RUN_TOKEN": token, "GATEWAY_URL": settings.own_url}
     seconds = run.limits.wall_seconds + EXECUTION_GRACE_SECONDS
-    return await services.executions().start(await _size(run, services), environment, seconds)
+    return await services.executions().start(size, environment, seconds)
 
 
 async def _size(run: Run, services: Services) -> ResourceClass:
@@ -132,5 +133,7 @@ async def _say_why(run: Run, error: PullwrightError, services: Services) -> None
     await services.runs.change(run.id, lambda current: current if current.ended else replace(current, reason=reason))
 
 
-def _named(run: Run, launch: int, name: str) -> Run:
-    return replace(run, execution=name, reason=run.reason if run.ended else None) if run.launch == launch else run
+def _named(run: Run, launch: int, name: str, size: ResourceClass) -> Run:
+    if run.launch != launch:
+        return run
+    return replace(run, execution=name, size=str(size), reason=run.reason if run.ended else None)

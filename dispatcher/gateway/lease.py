@@ -255,7 +255,7 @@ def _billed(run: Run, request: ClaimRequest, services: Services) -> dict[str, st
     """As what the holder's time is paid for; nothing on a laptop and in local mode."""
     if services.settings.platform == "local" or request.host == "laptop":
         return {}
-    return {"host": Host.JOB if run.execution else Host.SERVICE, "size": services.settings.runner_class}
+    return {"host": Host.JOB if run.execution else Host.SERVICE, "size": run.size or services.settings.runner_class}
 
 
 def _lease_ms(services: Services) -> int:

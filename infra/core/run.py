@@ -186,7 +186,8 @@ class Run:
     ``wake_at`` is when the sweeper must look at it again; every non-terminal run has one. ``launch`` counts the tasks
     made for it: a task's name and the run token carry it, so whatever belongs to an older launch is refused.
     ``compute`` is the time that runners held the run, and its price.
-    ``execution`` is the job execution that was started for the present launch, as the platform calls it; empty on the service.
+    ``execution`` is the job execution that was started for the present launch, as the platform calls it, and
+    ``size`` its class (infra/core/execution.py); both are empty on the service.
     ``spent`` is what the present attempt has said it used; it joins ``usage`` when the attempt is over, however it ends.
     ``removed`` is what was hidden in the task's text and taken out of it; None until somebody has looked, and until then
     ``title`` and ``task`` are as strangers wrote them. ``pull``: the open pull request that the run adds
@@ -231,6 +232,7 @@ class Run:
     branch_name: str = ""
     discrepancy: Discrepancy | None = None
     execution: str = ""
+    size: str = ""
     asks: tuple[Ask, ...] = ()
     head: PullHead | None = None
     notes: tuple[str, ...] = ()
@@ -492,6 +494,7 @@ def swept(run: Run, now: Instant) -> Run | None:
         launch=run.launch + 1,
         launched_at=now,
         execution="",
+        size="",
         wake_at=later(now, min(LAUNCH_GRACE * 2 ** (run.launch - run.attempt), 10 * MINUTE)),
         updated_at=now,
     )

@@ -130,6 +130,7 @@ async def test_what_the_project_asks_for_is_rounded_up_to_a_size(tmp_path, cloud
     async with plane_with_jobs(tmp_path, cloud, files=files) as plane:
         run = await plane.new_run()
         await launch_job(plane, run)
+        assert (await plane.run(run.id)).size == size
     (name,) = cloud.run.started
     assert name.startswith(f"{JOBS}/claude-code-runner-{size}/")
 
