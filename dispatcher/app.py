@@ -17,7 +17,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dispatcher import audit
-from dispatcher.api import events, health, installations, internal, runs
+from dispatcher.api import events, health, installations, internal, new_runs, runs, sessions
 from dispatcher.api.commands import send_command
 from dispatcher.api.errors import crash_reply, error_reply
 from dispatcher.call import Call
@@ -76,11 +76,18 @@ ROUTES: tuple[Rule, ...] = (
     Rule("POST", "/api/runs/{run_id}/commands/{command_id}/result", commands.command_result, Access.RUNNER),
     Rule("GET", "/api/workflows/installation-status/{owner}/{repo}", installations.installation_status, Access.READ),
     Rule("GET", "/api/runs", runs.list_runs, Access.READ),
+    Rule("POST", "/api/runs", new_runs.create_run, Access.EXECUTE),
+    Rule("POST", "/api/runs/{run_id}/continue", new_runs.continue_run, Access.EXECUTE),
+    Rule("POST", "/api/runs/{run_id}/fork", new_runs.fork_run, Access.EXECUTE),
     Rule("GET", "/api/runs/{run_id}", runs.get_run, Access.READ),
     Rule("GET", "/api/runs/{run_id}/events", events.run_events, Access.READ),
     Rule("POST", "/api/runs/{run_id}/cancel", runs.cancel_run, Access.EXECUTE),
     Rule("GET", "/api/runs/{run_id}/artifacts", artifacts.list_artifacts, Access.READ),
     Rule("GET", "/api/runs/{run_id}/artifacts/{name:path}", artifacts.get_artifact, Access.READ_OR_RUNNER),
+    Rule("GET", "/api/projects/{project}/agentic-sessions", sessions.list_sessions, Access.READ),
+    Rule("POST", "/api/projects/{project}/agentic-sessions", sessions.create_session, Access.EXECUTE),
+    Rule("GET", "/api/projects/{project}/agentic-sessions/{name}", sessions.get_session, Access.READ),
+    Rule("DELETE", "/api/projects/{project}/agentic-sessions/{name}", sessions.delete_session, Access.EXECUTE),
     Rule("POST", "/internal/sweep", internal.sweep, Access.INTERNAL),
     Rule("POST", "/internal/announce", internal.announce, Access.INTERNAL),
     Rule("POST", "/internal/launch-job", internal.launch_job, Access.INTERNAL),

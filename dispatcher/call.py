@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ MIB = 1024 * KIB
 
 BODY_SECONDS = 20.0
 """Time for a whole body to arrive, or for the next piece of a streamed one; a sender that trickles bytes is cut off."""
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 T = TypeVar("T")
 
@@ -52,6 +55,17 @@ class Call:
 
     def path_run_id(self) -> RunId:
         return parse_run_id(self.request.path_params["run_id"])
+
+    def idempotency_key(self) -> str:
+        """The caller's own name for this request, empty without one; of one key's holder it never meets another's.
+        Raises ``Invalid``."""
+        text = self.request.headers.get("idempotency-key", "")
+        if text and _IDEMPOTENCY_KEY.fullmatch(text) is None:
+            raise Invalid(
+                "The Idempotency-Key is not 1 to 255 visible ASCII characters.", code="invalid_idempotency_key"
+            )
+        holder = self.key.id if self.key else ""
+        return text and f"{holder}.{hashlib.sha256(text.encode()).hexdigest()}"
 
     def number(self, name: str, default: int, low: int, high: int) -> int:
         """A query parameter as a whole number within bounds. Raises ``Invalid`` naming it."""

@@ -13,7 +13,7 @@ import jwt
 from infra.core.clock import MINUTE, SECOND, Instant, later
 from infra.core.errors import Unauthenticated
 from infra.core.ids import RunId, parse_run_id
-from infra.core.run import Run
+from infra.core.run import ATTACH_WINDOW, Run
 
 _ALGORITHM = "HS256"
 _AUDIENCE = "pullwright-gateway"
@@ -29,7 +29,8 @@ class RunClaims:
 
 def mint(key: bytes, run: Run) -> str:
     """The same run and launch always give the same token."""
-    expires = later(run.launched_at, run.limits.wall_seconds * SECOND + _GRACE)
+    waiting = ATTACH_WINDOW if run.attach else 0
+    expires = later(run.launched_at, waiting + run.limits.wall_seconds * SECOND + _GRACE)
     claims = {
         "aud": _AUDIENCE,
         "sub": run.id,

@@ -13,6 +13,11 @@ locals {
       fields     = ["data.outcome", "data.received_at"]
       descending = true
     }
+    runs-of-a-repository = {
+      collection = "runs"
+      fields     = ["data.owner", "data.repo", "data.created_at"]
+      descending = true
+    }
   }
   # collections whose documents carry expire_at
   expiring = ["chunks", "commands", "commands_keys", "deliveries", "nonces"]

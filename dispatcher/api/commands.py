@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
@@ -26,7 +25,6 @@ from infra.wire import CommandKind, MessageData, Strict
 T = TypeVar("T")
 
 MAX_BODY = 256 * KIB
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 STOPPED_UNHELD = "Cancelled before a runner worked on it."
 
@@ -73,9 +71,7 @@ async def send_command(call: Call) -> Response:
     """202 with the command as it waits for the runner, 200 when the same ``Idempotency-Key`` sent it before."""
     services, run_id = call.services, call.path_run_id()
     body = await call.decode(CommandBody, MAX_BODY)
-    key = call.request.headers.get("idempotency-key", "")
-    if key and _IDEMPOTENCY_KEY.fullmatch(key) is None:
-        raise Invalid("The Idempotency-Key is not 1 to 255 visible ASCII characters.", code="invalid_idempotency_key")
+    key = call.idempotency_key()
     data = _data(body, services)
     if body.kind is CommandKind.STOP:
         run, record = await stop(run_id, services, call.caller)
@@ -84,7 +80,7 @@ async def send_command(call: Call) -> Response:
     if run.ended:
         raise Ended(f"Run {run.id} already ended as {run.state}.", hint="Continue it as a new run.")
     command = NewCommand(kind=body.kind, data=data, issued_by=call.caller, at=services.clock())
-    record, new = await services.commands.add(run_id, command, key=key and f"{call.caller}\0{key}")
+    record, new = await services.commands.add(run_id, command, key=key)
     services.command_bell.ring(run_id)
     return reply(command_view(record), 202 if new else 200)
 

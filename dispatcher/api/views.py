@@ -50,6 +50,8 @@ def run_view(run: Run, own_url: str) -> dict[str, Any]:
         "branch": run.branch,
         "changes": _changes(run),
         "model": run.model,
+        "executor": "attach" if run.attach else "cloud",
+        "parent": run.parent or None,
         **_metrics(run),
         "error": _error(run),
         "status_url": f"{own_url}/api/runs/{run.id}",

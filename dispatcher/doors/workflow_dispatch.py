@@ -13,20 +13,19 @@ from dispatcher.api.views import dispatch_view
 from dispatcher.bell import wait
 from dispatcher.call import Call, reply
 from dispatcher.engine.launch import launch, new_run
+from dispatcher.engine.once import Locks, Request, once
 from dispatcher.engine.prepare import locate
 from dispatcher.services import Services
-from infra.core.errors import AlreadyExists, Conflict, Invalid
-from infra.core.ids import RunId, parse_run_id
+from infra.core.errors import Conflict
+from infra.core.ids import RunId
 from infra.core.run import Run
 from infra.core.trigger import Accepted, WorkflowDispatch, decide, parse_workflow_dispatch
-from infra.records.deliveries import Delivery
 from infra.settings import required
 from infra.wire import Strict
 
 MAX_WAIT_SECONDS = 600.0
 _LOOK_AGAIN_SECONDS = 1.0
 _WAIT = re.compile(r"wait=(\d{1,6})", re.ASCII)
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class Inputs(Strict, frozen=True, kw_only=True):
@@ -60,9 +59,6 @@ async def dispatch_workflow(call: Call) -> Response:
 
 async def _trigger(call: Call) -> WorkflowDispatch:
     body = await call.decode(DispatchBody)
-    key = call.request.headers.get("idempotency-key", "")
-    if key and _IDEMPOTENCY_KEY.fullmatch(key) is None:
-        raise Invalid("The Idempotency-Key is not 1 to 255 visible ASCII characters.", code="invalid_idempotency_key")
     trigger = parse_workflow_dispatch(
         owner=body.owner,
         repo=body.repo,
@@ -71,7 +67,7 @@ async def _trigger(call: Call) -> WorkflowDispatch:
         action_type=body.inputs.action_type,
         context=body.inputs.context,
         caller=call.caller,
-        idempotency_key=key and f"{call.key.id if call.key else ''}.{hashlib.sha256(key.encode()).hexdigest()}",
+        idempotency_key=call.idempotency_key(),
     )
     required(call.services.settings.claude_cloud_run_url, "CLAUDE_CLOUD_RUN_URL")
     return trigger
@@ -79,45 +75,19 @@ async def _trigger(call: Call) -> WorkflowDispatch:
 
 async def _run(trigger: WorkflowDispatch, services: Services) -> Run:
     """The run of this call: a new one, or the one that the same Idempotency-Key made before."""
-    fingerprint = hashlib.sha256(repr(trigger).encode()).hexdigest()
-    lock = f"dispatch:{trigger.idempotency_key}"
-    if trigger.idempotency_key and (before := await services.deliveries.find(lock)):
-        return await _same(before, fingerprint, services)
-    decision = decide(trigger, services.policy)
-    if not isinstance(decision, Accepted):
-        raise Conflict(decision.reason, code="not_accepted")
-    request, base_sha = await locate(decision.request, services)
-    run = new_run(request, services, services.clock(), base_sha=base_sha)
-    if not trigger.idempotency_key:
-        await launch(run, services)
+
+    async def make(locks: Locks) -> Run:
+        decision = decide(trigger, services.policy)
+        if not isinstance(decision, Accepted):
+            raise Conflict(decision.reason, code="not_accepted")
+        request, base_sha = await locate(decision.request, services)
+        run = new_run(request, services, services.clock(), base_sha=base_sha)
+        await launch(run, services, *locks(run))
         return run
-    delivery = Delivery(
-        source="workflow_dispatch",
-        id=fingerprint,
-        event="workflow_dispatch",
-        outcome="accepted",
-        reason="",
-        run_id=run.id,
-        received_at=run.created_at,
-    )
-    try:
-        await launch(run, services, *services.deliveries.creations(delivery, id_key=lock, body_key=None))
-    except AlreadyExists:
-        first = await services.deliveries.find(lock)
-        if first is None:
-            raise
-        return await _same(first, fingerprint, services)
-    return run
 
-
-async def _same(before: Delivery, fingerprint: str, services: Services) -> Run:
-    if before.id != fingerprint:
-        raise Conflict(
-            "This Idempotency-Key was used for a different request.",
-            code="idempotency_key_reused",
-            hint="Use a new key for a new request.",
-        )
-    return await services.runs.get(parse_run_id(before.run_id))
+    fingerprint = hashlib.sha256(repr(trigger).encode()).hexdigest()
+    lock = trigger.idempotency_key and f"dispatch:{trigger.idempotency_key}"
+    return await once(Request(lock=lock, fingerprint=fingerprint, source="workflow_dispatch"), services, make)
 
 
 def wait_seconds(prefer: str, default: float) -> float:

@@ -71,7 +71,9 @@ async def launch(run: Run, services: Services, *locks: Write) -> None:
 
 
 async def enqueue(run: Run, services: Services) -> None:
-    """Creates the task of the run's present launch; the same launch twice is one task."""
+    """Creates the task of the run's present launch; the same launch twice is one task. A person's runner comes by itself."""
+    if run.attach:
+        return
     task = await _task(run, services)
     try:
         await services.queue.create(task)

@@ -36,6 +36,7 @@ from infra.wire import (
     ProjectOrder,
     Release,
     Released,
+    ResumeFrom,
     Settled,
     Settlement,
 )
@@ -154,6 +155,7 @@ async def _assignment(run: Run, project: Checked, services: Services) -> Assignm
         run_url=f"{settings.own_url}/api/runs/{run.id}",
         rehearsal=settings.rehearsal,
         notices=(*((notice(run.removed),) if run.removed else ()), *run.notes),
+        resume_from=_resume_from(run),
         record=settings.record_cassettes,
         pull=run.pull,
         draft=settings.publishing.draft,
@@ -168,6 +170,15 @@ async def _assignment(run: Run, project: Checked, services: Services) -> Assignm
             base_image=wished.base_image,
             warnings=granted.warnings,
         ),
+    )
+
+
+def _resume_from(run: Run) -> ResumeFrom | None:
+    if run.resume is None:
+        return None
+    left = run.resume
+    return ResumeFrom(
+        run_id=run.parent, artifact=left.artifact, session_id=left.session_id, fork=left.fork, work=left.work
     )
 
 

@@ -18,6 +18,9 @@ MAX_PART_BYTES = 32 * 1024 * 1024
 
 MAX_PARTS = 500
 CHECKPOINTS = "checkpoints/"
+SESSION_CHECKPOINT = f"{CHECKPOINTS}session.bundle"
+WORK_CHECKPOINT = f"{CHECKPOINTS}work.bundle"
+"""The agent's conversation and its files, as its runner last saved them (``runner/snapshot.py``)."""
 
 _STEM = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _NAME = re.compile(rf"{_STEM}\.(?:log|txt|json|jsonl|jsonl\.gz|diff|patch|md|bundle)")

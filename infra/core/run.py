@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from infra.core.ask import Ask, PullHead
-from infra.core.clock import MINUTE, SECOND, Instant, later
+from infra.core.clock import HOUR, MINUTE, SECOND, Instant, later
 from infra.core.compute_price import Compute
 from infra.core.errors import Conflict
 from infra.core.hidden_text import Removal
@@ -158,6 +158,17 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """What a run takes up of its parent: the conversation ``session_id`` in ``artifact`` and the files in ``work``, both among
+    its own artifacts. ``fork``: the conversation goes on as a new one."""
+
+    artifact: str
+    session_id: str
+    work: str = ""
+    fork: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
     """The pull request that the run opened or adopted."""
 
@@ -195,6 +206,8 @@ class Run:
     ``asks`` are what people want, for runs that began on the forge: ``task`` is made of them at the claim. ``head`` is the pull request that the run is about, as it was when the run was asked for.
     ``notes``: what people should know about how it came about, a sentence each. ``discrepancy``: how the agent's own account
     of what it used differs from ours, None when it does not.
+    ``attach``: a person's runner works on it, nothing is launched. ``parent``: the run that this one goes on from, and
+    ``resume`` what it takes up of it. ``hidden_at``: when somebody removed it from the lists.
     """
 
     id: RunId
@@ -230,6 +243,10 @@ class Run:
     removed: tuple[Removal, ...] | None = None
     pull: int = 0
     branch_name: str = ""
+    attach: bool = False
+    parent: str = ""
+    resume: Resume | None = None
+    hidden_at: Instant | None = None
     discrepancy: Discrepancy | None = None
     execution: str = ""
     size: str = ""
@@ -281,6 +298,9 @@ MAX_ATTEMPTS = 5
 
 MAX_LAUNCHES = 12
 """Launches after which a run that no runner ever claims is given up."""
+
+ATTACH_WINDOW = 24 * HOUR
+"""How long a run waits for a person's runner, and takes it back when it was lost."""
 
 LAUNCH_GRACE = 60 * SECOND
 """How long a queued task may take to be claimed before the sweeper creates it anew."""
@@ -483,6 +503,8 @@ def swept(run: Run, now: Instant) -> Run | None:
                 hint="Read the last events of the run; the runner's log says why it died.",
             ),
         )
+    if run.attach:
+        return _left_waiting(run, now)
     if run.launch >= MAX_LAUNCHES:
         message = f"Given up after {run.launch} launches: no runner ever took the run."
         hint = "Check that CLAUDE_CLOUD_RUN_URL answers GET /health and that the queue may call it."
@@ -498,3 +520,14 @@ def swept(run: Run, now: Instant) -> Run | None:
         wake_at=later(now, min(LAUNCH_GRACE * 2 ** (run.launch - run.attempt), 10 * MINUTE)),
         updated_at=now,
     )
+
+
+def _left_waiting(run: Run, now: Instant) -> Run:
+    """A person's runner never came or was lost: the run waits for it under the same token, until that is worth nothing."""
+    deadline = later(run.launched_at, ATTACH_WINDOW)
+    if now >= deadline:
+        hint = "Make a new run, and start it with: claude-runner start --run-id … --token …"
+        reason = Reason(code="not_attached", message="No runner of a person's finished it in time.", hint=hint)
+        return settle(run, State.FAILED, now=now, reason=reason)
+    queued = move(run, State.QUEUED, now) if run.state is not State.QUEUED else run
+    return replace(queued, wake_at=deadline, updated_at=now)

@@ -8,7 +8,7 @@ test compares the two – and both with the queries in the code.
 from __future__ import annotations
 
 INDEXES: dict[str, tuple[str | tuple[str, ...], ...]] = {
-    "runs": ("wake_at", "created_at", ("state", "created_at")),
+    "runs": ("wake_at", "created_at", ("state", "created_at"), ("owner", "repo", "created_at")),
     "chunks": ("last",),
     "commands": ("sequence",),
     "announcements": ("due_at",),

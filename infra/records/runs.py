@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from infra.core.clock import Instant
 from infra.core.errors import NotFound
 from infra.core.ids import RunId
+from infra.core.repository import Repository
 from infra.core.run import Run, State
 from infra.core.store import Create, Documents, Query, Transaction, Where, Write, transact
 from infra.records.codec import decode, encode
@@ -70,6 +71,13 @@ class Runs:
         where = (Where("state", "==", State.QUEUED.value), Where("created_at", "<", run.created_at))
         page = await self.store.query(COLLECTION, Query(where=where, order_by="created_at", limit=most))
         return len(page.documents)
+
+    async def of_repository(self, repository: Repository, *, limit: int = 50, after: str | None = None) -> RunPage:
+        """Newest first."""
+        where = (Where("owner", "==", repository.owner), Where("repo", "==", repository.name))
+        query = Query(where=where, order_by="created_at", descending=True, limit=limit, after=after)
+        page = await self.store.query(COLLECTION, query)
+        return RunPage(tuple(decode(document, Run) for document in page.documents), page.cursor)
 
     async def due(self, now: Instant, limit: int = 100) -> tuple[Run, ...]:
         """Runs that the sweeper must look at, longest overdue first. Ended runs have no ``wake_at`` and cost nothing."""
