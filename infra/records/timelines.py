@@ -16,9 +16,15 @@ from infra.core.store import Create, Documents, Query, Where
 from infra.core.timeline import Chunk, Event, Gap, Stretch, next_chunk
 from infra.records.codec import decode, encode
 
-_EVENTS_PER_CHUNK = 100
 _MOST_CHUNKS = 32
 """Of one page; each is a document of at most a megabyte, and most are far smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """A chunk without its events."""
+
+    last: int
 
 
 def _collection(run_id: RunId) -> str:
@@ -35,7 +41,7 @@ class Timelines:
     async def next_sequence(self, run_id: RunId) -> int:
         """The number that the run's next event must have (1 for a new run)."""
         page = await self.store.query(_collection(run_id), Query(order_by="last", descending=True, limit=1))
-        return decode(page.documents[0], Chunk).last + 1 if page.documents else 1
+        return decode(page.documents[0], _Reach).last + 1 if page.documents else 1
 
     async def append(self, run_id: RunId, events: Sequence[Event], now: Instant) -> int:
         """Stores what is new of a batch and returns the next expected number. Raises ``Invalid`` for gaps (see ``next_chunk``)."""
@@ -72,6 +78,7 @@ class Timelines:
 
 
 def _chunks_for(missing: int, found: int, chunks: int) -> int:
-    """How many chunks to ask for: by what was in those before, because one may hold one event or a thousand."""
-    per_chunk = max(1, found // chunks) if chunks else _EVENTS_PER_CHUNK
-    return max(1, min(_MOST_CHUNKS - chunks, -(-missing // per_chunk)))
+    """How many chunks to ask for: one, then by what was in it, because that may be one event or a thousand."""
+    if not chunks:
+        return 1
+    return max(1, min(_MOST_CHUNKS - chunks, -(-missing // max(1, found // chunks))))

@@ -13,7 +13,7 @@ import traceback
 
 from tests.bench.report import Report, summary
 
-BENCHES = ("run_overhead", "door", "start", "memory", "store", "broker")
+BENCHES = ("run_overhead", "door", "start", "memory", "store", "broker", "live")
 
 
 def main():
