@@ -400,7 +400,7 @@ class RunnerSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.upper
         Meta(description="Folders besides /usr that agents can read, separated by colons, such as /opt/node:/opt/go."),
     ] = ""
     runner_mcp_dir: Annotated[
-        str, Meta(description="Folder with the installed MCP servers, one folder each; see docs/mcp.md.")
+        str, Meta(description="Folder with the installed MCP servers, one folder each; see docs/project.md.")
     ] = "/opt/mcp"
     container_id: Annotated[str, Meta(description="Unique name of this runner. Empty: made at start.")] = ""
     invoker_iam_check: Annotated[

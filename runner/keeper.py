@@ -30,6 +30,7 @@ TERM_SECONDS = 2.0
 """What an agent that is asked to stop gets for ending its tools and saving its session."""
 
 _KILL_SECONDS = 8.0
+_LOOKS = 1_000
 _LIMITS = {
     "processes": resource.RLIMIT_NPROC,
     "memory": resource.RLIMIT_DATA,
@@ -108,8 +109,25 @@ def _watch(agent: int, parent: int) -> int:
 
 
 def _below() -> set[Process]:
-    _reap()
-    return processes.descendants([os.getpid()], processes.living())
+    """All processes of the agent; empty only when there are none.
+
+    One look at /proc can miss whoever forks and ends while it is being read, for ever. But orphans become this process's children,
+    so the kernel's own "no child" says that nobody is left, and nothing else does.
+    """
+    for _ in range(_LOOKS):
+        _reap()
+        found = processes.descendants([os.getpid()], processes.living())
+        if found or not _has_children():
+            return found
+    raise processes.ProcessesLeft("Processes of the agent live that cannot be seen.", hint="Restart the runner.")
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _reap() -> dict[int, int]:

@@ -128,7 +128,7 @@ class McpServers:
         if not os.access(program, os.X_OK):
             raise Unavailable(
                 f"it is not installed on this runner ({server.package} {server.version}).",
-                hint="The operator installs it into RUNNER_MCP_DIR, see docs/mcp.md.",
+                hint="The operator installs it into RUNNER_MCP_DIR, see docs/project.md.",
             )
         doors, variables, arguments = await self._network(order, server, stack)
         folder = around.place / f"mcp-{order.server}"

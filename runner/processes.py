@@ -207,10 +207,11 @@ def interrupt(find: Callable[[], set[Process]], *, above: int) -> None:
     send(found.values(), signal.SIGINT)
 
 
-def end_all(find: Callable[[], set[Process]], *, grace: float, deadline: float) -> None:
-    """Ends what ``find`` finds, until it finds nothing: SIGTERM, ``grace`` seconds, then freeze and SIGKILL.
+def end_all(find: Callable[[], set[Process]], *, grace: float, deadline: float, looks: int = 1) -> None:
+    """Ends what ``find`` finds, until it finds nothing ``looks`` times: SIGTERM, ``grace`` seconds, then freeze and SIGKILL.
 
-    Freezing first keeps a process that forks faster than it can be read from outrunning its end. Raises
+    Freezing first keeps a process that forks faster than it can be read from outrunning its end. One look at /proc can miss
+    who forks and ends meanwhile, so where nothing surer tells that nobody is left, several are taken. Raises
     ``ProcessesLeft`` when something lives after ``deadline`` seconds.
     """
     started = time.monotonic()
@@ -218,7 +219,7 @@ def end_all(find: Callable[[], set[Process]], *, grace: float, deadline: float) 
         send(find(), signal.SIGTERM)
         while find() and time.monotonic() < started + grace:
             time.sleep(_LOOK_EVERY)
-    while left := find():
+    while left := next((found for _ in range(looks) if (found := find())), None):
         if time.monotonic() > started + deadline:
             numbers = ", ".join(str(process.pid) for process in sorted(left)[:10])
             raise ProcessesLeft(
@@ -233,10 +234,12 @@ def end_all(find: Callable[[], set[Process]], *, grace: float, deadline: float) 
         time.sleep(_LOOK_EVERY)
 
 
-async def kill_tree(find: Callable[[], set[Process]], *, grace: float = 2.0, deadline: float = 10.0) -> None:
+async def kill_tree(
+    find: Callable[[], set[Process]], *, grace: float = 2.0, deadline: float = 10.0, looks: int = 1
+) -> None:
     """``end_all`` beside the event loop. A cancellation waits until the processes are gone."""
     import asyncio
 
     from runner.shielded import to_the_end
 
-    await to_the_end(asyncio.to_thread(end_all, find, grace=grace, deadline=deadline))
+    await to_the_end(asyncio.to_thread(end_all, find, grace=grace, deadline=deadline, looks=looks))

@@ -15,6 +15,7 @@ import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from infra.core.errors import Unavailable
 from runner import keeper, processes
 
 GIB = 1024**3
+_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +193,8 @@ class PlainSandbox:
         if mark is None:
             return
         user = self._users.get(box.id)
-        await processes.kill_tree(lambda: processes.members(mark, user), grace=keeper.TERM_SECONDS + 0.5)
+        belongings = partial(processes.members, mark, user)
+        await processes.kill_tree(belongings, grace=keeper.TERM_SECONDS + 0.5, looks=_LOOKS)
         await asyncio.to_thread(self._path(box).unlink, missing_ok=True)
         for kept in (self._marks, self._users, self._reasons):
             kept.pop(box.id, None)

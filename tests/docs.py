@@ -10,6 +10,7 @@ from infra.core.run import TERMINAL, TRANSITIONS, State
 from infra.core.timeline import EventType
 from infra.settings import Common, DispatcherSettings, RunnerSettings, describe
 from tests.costs import tables
+from tests.safety import attacks, servers, uncovered
 
 ROOT = Path(__file__).resolve().parents[1]
 WRITTEN = "<!-- Written by `make docs` from the code; edit there. -->\n"
@@ -106,20 +107,29 @@ def _first_sentence(handler) -> str:
 
 
 def files() -> dict[Path, str]:
-    """Every generated file with its content; ``docs/api.md`` and ``docs/costs.md`` only between their markers."""
+    """Every generated file with its content; some only between their markers."""
     pages = ROOT / "docs"
     return {
         pages / "settings.md": settings(),
         pages / "run-states.md": states(),
-        pages / "api.md": _between(pages / "api.md", "routes", routes()),
-        pages / "costs.md": _between(pages / "costs.md", "figures", tables()),
+        pages / "api.md": _between(pages / "api.md", routes=routes()),
+        pages / "costs.md": _between(pages / "costs.md", figures=tables()),
+        pages / "security.md": _between(pages / "security.md", attacks=attacks(), uncovered=uncovered()),
+        pages / "project.md": _between(pages / "project.md", servers=servers()),
     }
 
 
-def _between(path: Path, name: str, content: str) -> str:
-    """The page with ``content`` between the markers of this name."""
+def _between(path: Path, **contents: str) -> str:
+    """The page with each content between the markers of its name."""
+    text = path.read_text()
+    for name, content in contents.items():
+        text = _replaced(text, name, content)
+    return text
+
+
+def _replaced(text: str, name: str, content: str) -> str:
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    head, _, rest = path.read_text().partition(begin)
+    head, _, rest = text.partition(begin)
     _, _, tail = rest.partition(end)
     return head + begin + content + end + tail
 

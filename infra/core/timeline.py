@@ -34,7 +34,7 @@ class EventType(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """``data`` by type: stdout/stderr/message ``{"text"}`` · marker ``{"name": "started"|"finished", …}`` · info/error
-    ``{"message", "code"?, "hint"?}`` · tool_use ``{"id", "name", "input", "summary", "risk"?, "decision"?}`` · tool_result ``{"id", "text",
+    ``{"message", "code"?, "hint"?}`` · tool_use ``{"id", "name", "input", "summary", "risk"?, "decision"?, "reason"?}`` · tool_result ``{"id", "text",
     "is_error"}`` · usage ``{"turns", "input_tokens", "output_tokens", "cost_micros"}`` · phase ``{"phase", "detail"?}`` ·
     assist ``{"type", "url"}`` · question ``{"id", "text", "kind": "free"|"one"|"several", "options"}``."""
 

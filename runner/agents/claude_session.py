@@ -202,7 +202,8 @@ class Session:
         if type(decision) is type(known):
             return decision
         allowed = isinstance(decision, Allow)
-        await self._tell(kind, {**data, "risk": decision.risk, "decision": "allow" if allowed else "deny"})
+        said = {"risk": decision.risk, "decision": "allow" if allowed else "deny", "reason": decision.reason}
+        await self._tell(kind, {**data, **said})
         if not allowed:
             await self._tell(EventType.INFO, {"message": decision.reason, "code": "tool_denied"})
         return decision

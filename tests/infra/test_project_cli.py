@@ -2,25 +2,11 @@
 
 import asyncio
 import os
-import subprocess
 
 from infra.core.project_secrets import stored_name
 from infra.core.repository import Repository
 from infra.local.secrets import FileSecrets
-from tests.world.stack import BIN, program_environment
-
-
-def pullwright(*arguments, cwd, stdin=""):
-    return subprocess.run(
-        [BIN / "pullwright", *arguments],
-        cwd=cwd,
-        env=program_environment(),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+from tests.world.cli import pullwright
 
 
 def test_validate_prints_each_finding_with_its_place(tmp_path):
