@@ -91,6 +91,10 @@ def allowed(permission: str, needed: str) -> bool:
     return _RANKS.get(permission, 0) >= max(_RANKS.get(needed, len(_RANKS)), _RANKS["write"])
 
 
+_ANY_APP = 1
+"""Where a payload does not say whose check it is."""
+
+
 def judge(case: Case) -> Verdict:
     """The first trigger that hears it decides."""
     occasion = case.occasion
@@ -173,6 +177,9 @@ def _judge_sender(trigger: Trigger, options: Options, case: Case) -> Verdict:
     sender, needed = case.occasion.sender, trigger.filter.permission
     if case.pull and case.pull.fork and trigger.on in UNASKED:
         return Refused("The pull request comes from a fork; somebody with write access has to ask in a comment.")
+    if trigger.on is On.CI_FAILED and sender.bot:
+        # a red check is a fact about a commit of this repository: nobody asks for anything by it, whoever pushed
+        return _heard(trigger, options, case, sender.app or _ANY_APP)
     if sender.bot:
         app = _judge_bot(case)
         return _heard(trigger, options, case, app) if isinstance(app, int) else app

@@ -248,7 +248,7 @@ def _check_run(event: p.CheckRunEvent, received: Instant) -> Occasion | Nothing:
         sha=run.head_sha,
         branch=(suite.head_branch if suite else None) or "",
     )
-    return _checked(event, check, run.pull_requests, run.html_url or "", received)
+    return _checked(event, check, run, run.html_url or "", received)
 
 
 def _check_suite(event: p.CheckSuiteEvent, received: Instant) -> Occasion | Nothing:
@@ -263,24 +263,25 @@ def _check_suite(event: p.CheckSuiteEvent, received: Instant) -> Occasion | Noth
         sha=suite.head_sha,
         branch=suite.head_branch or "",
     )
-    return _checked(event, check, suite.pull_requests, "", received)
+    return _checked(event, check, suite, "", received)
 
 
 def _checked(
     event: p.CheckRunEvent | p.CheckSuiteEvent,
     check: Check,
-    pulls: tuple[p.PullNumber, ...],
+    made: p.CheckRun | p.CheckSuite,
     url: str,
     received: Instant,
 ) -> Occasion:
-    number = pulls[0].number if pulls else 0
+    """The sender is whoever pushed, often our own bot: what counts is the App whose check it is."""
+    number = made.pull_requests[0].number if made.pull_requests else 0
     return Occasion(
         kind=Kind.CHECKED,
         via=Via.CHECK,
         repository=parse_full_name(event.repository.full_name),
         installation_id=event.installation.id,
         default_branch=event.repository.default_branch,
-        sender=_sender(event.sender, None),
+        sender=_sender(event.sender, made.app),
         author=event.sender.login,
         at=received,
         number=number,

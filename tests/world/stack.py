@@ -43,7 +43,8 @@ class Up:
         self._wait_for("Ctrl-C stops everything")
         said = self.said()
         self.url = re.search(r"dispatcher\s+(http://\S+)", said)[1]
-        self.forge = re.search(r"^forge\s+(http://\S+)", said, re.MULTILINE)[1]
+        forge = re.search(r"^forge\s+(http://\S+)", said, re.MULTILINE)
+        self.forge = forge[1] if forge else ""  # somebody else's
         self.runner = re.search(r"^runner\s+(http://\S+)", said, re.MULTILINE)[1]
         found = re.search(r"pw_[0-9a-z]{12}_[0-9a-z]{32}", said)
         self.key = found[0] if found else ""

@@ -24,6 +24,7 @@ CONCLUSIONS = (
     "timed_out",
     "action_required",
 )
+_GRAVITY = ("failure", "timed_out", "action_required", "cancelled", "success", "neutral", "skipped")
 STATUSES = ("queued", "in_progress", "completed", "waiting", "requested", "pending")
 STATES = ("error", "failure", "pending", "success")
 
@@ -70,6 +71,16 @@ def suite_for(world: World, repo: Repository, app_id: int, sha: str) -> int:
 def tell(world: World, repo: Repository, actor: Account, row: CheckRun, action: str, **extra: Any) -> None:
     payload = {"action": action, "check_run": shape(world, repo, row), **extra}
     world.webhooks.emit("check_run", repo, actor, payload)
+
+
+def tell_suite(world: World, repo: Repository, actor: Account, row: CheckRun) -> None:
+    """The suite's own event once all of its runs are complete; the gravest conclusion is the suite's."""
+    runs = {run.name: run for run in reversed(runs_on(world, repo, row.sha)) if run.suite == row.suite}.values()
+    if any(run.status != "completed" for run in runs):
+        return
+    worst = min(runs, key=lambda run: _GRAVITY.index(run.conclusion or "success"))
+    suite = {**shape(world, repo, worst)["check_suite"], "latest_check_runs_count": len(runs)}
+    world.webhooks.emit("check_suite", repo, actor, {"action": "completed", "check_suite": suite})
 
 
 def shape(world: World, repo: Repository, row: CheckRun) -> dict[str, Any]:

@@ -30,6 +30,7 @@ EVERYTHING: Mapping[str, str] = {
 
 EVENTS: tuple[str, ...] = (
     "check_run",
+    "check_suite",
     "issue_comment",
     "issues",
     "pull_request",

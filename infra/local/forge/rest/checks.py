@@ -65,14 +65,19 @@ async def change_check(call: Call) -> Reply:
     was_open = row.status != "completed"
     row = call.world.checks.put(_changed(call, row, call.body(CheckChange)))
     if was_open and row.status == "completed":
-        check.tell(call.world, call.repo, call.actor, row, "completed")
+        _tell_end(call, row)
     return Reply(data=check.shape(call.world, call.repo, row))
 
 
 def _tell(call: Call, row: CheckRun, action: str) -> None:
     check.tell(call.world, call.repo, call.actor, row, action)
     if row.status == "completed":
-        check.tell(call.world, call.repo, call.actor, row, "completed")
+        _tell_end(call, row)
+
+
+def _tell_end(call: Call, row: CheckRun) -> None:
+    check.tell(call.world, call.repo, call.actor, row, "completed")
+    check.tell_suite(call.world, call.repo, call.actor, row)
 
 
 def _changed(call: Call, row: CheckRun, change: CheckChange) -> CheckRun:
