@@ -215,6 +215,7 @@ async def test_an_issue_becomes_a_merged_pull_request(tmp_path):
         await github.forge.drain()
         runs = up.http.get("/api/runs").json()["runs"]
         assert [run["status"] for run in runs] == ["succeeded"] * 3, runs
+        assert [run["trigger"]["kind"] for run in runs] == ["github_pull", "github_pull", "github_issue"], runs
         await told.until(lambda: checked(told, third, {"tests", "Pullwright"}), "the check runs")
         assert await told.unread() == []
     page = PAGE.read_text("utf-8")
