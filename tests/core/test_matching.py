@@ -339,13 +339,26 @@ def test_nobody_is_heard_who_may_not(happened, triggers, known, bots):
         return
     app = happened.sender.app or known.app
     assert happened.sender.app != OWN_APP
-    if happened.sender.bot:
+    if happened.sender.bot and found.trigger.on is not On.CI_FAILED:
         assert app in bots
         assert app != OWN_APP
-    elif found.trigger.on in {On.MENTION, On.COMMAND, On.PULL_REQUEST, On.REVIEW}:
+    elif not happened.sender.bot and found.trigger.on in {On.MENTION, On.COMMAND, On.PULL_REQUEST, On.REVIEW}:
         assert allowed(known.permission, found.trigger.filter.permission)
     if found.trigger.on in {On.PULL_REQUEST, On.REVIEW, On.CI_FAILED, On.PUSH}:
         assert not (found.pull and found.pull.fork)
     if found.trigger.filter.teams:
         assert "core" in known.teams
     assert not happened.is_pull or found.pull is not None
+
+
+def test_a_red_check_is_heard_whoever_pushed_but_our_own_check_is_not():
+    trigger = Trigger(on=On.CI_FAILED)
+    for sender in (
+        Sender(login="alice", bot=False, app=15368),
+        Sender(login="pullwright[bot]", bot=True, app=15368),
+        Sender(login="ci[bot]", bot=True),
+    ):
+        heard = verdict(check(sender=sender), trigger)
+        assert isinstance(heard, Heard)
+        assert bool(heard.ask.app) == sender.bot
+    assert isinstance(verdict(check(sender=Sender(login="pullwright[bot]", bot=True, app=OWN_APP)), trigger), Ignored)

@@ -102,6 +102,7 @@ async def test_a_conversation_is_told_in_the_order_it_happened(github, hook, tmp
         ("pull_request_review_comment", "created"),
         ("check_run", "created"),
         ("check_run", "completed"),
+        ("check_suite", "completed"),
         ("pull_request", "closed"),
         ("push", None),
         ("issues", "closed"),

@@ -181,7 +181,9 @@ async def test_an_issue_becomes_a_merged_pull_request(tmp_path):
         assert [person["login"] for person in pull["assignees"]] == ["alice"]
         commit = (await told.get(f"commits/{first}"))["commit"]
         assert commit["author"]["name"] == "pullwright[bot]"
-        assert re.search(r"^Co-authored-by: alice <\d+\+alice@users\.noreply\.github\.com>$", commit["message"], re.MULTILINE)
+        assert re.search(
+            r"^Co-authored-by: alice <\d+\+alice@users\.noreply\.github\.com>$", commit["message"], re.MULTILINE
+        )
         assert [one["name"] for one in await told.get(f"issues/{issue['number']}/labels")] == []
 
         # a reviewer comments on a line
