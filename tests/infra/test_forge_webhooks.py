@@ -117,8 +117,8 @@ async def test_a_conversation_is_told_in_the_order_it_happened(github, hook, tmp
     assert payloads[9]["after"] == second_push["after"] == payloads[9]["pull_request"]["head"]["sha"]
     assert payloads[10]["review"]["state"] == "commented"
     assert payloads[12]["check_run"]["pull_requests"][0]["number"] == 2
-    assert payloads[14]["pull_request"]["merged"] is True
-    assert payloads[15]["ref"] == "refs/heads/main"
+    assert payloads[15]["pull_request"]["merged"] is True
+    assert payloads[16]["ref"] == "refs/heads/main"
 
 
 async def test_five_hundred_deliveries_keep_their_order(github, hook):

@@ -4,6 +4,7 @@ Real processes, the real CLI with a scripted model, real git. ``docs/github.md``
 """
 
 import asyncio
+import base64
 import json
 import re
 import sys
@@ -36,7 +37,6 @@ if grep -q 'sum(prices) + 1' $f; then sed -i 's/sum(prices) + 1/sum(prices)/' $f
 elif grep -q '^def total(' $f; then sed -i 's/^def total(/def total_of(/' $f
 else printf '\\n\\ntotal = total_of\\n' >> $f
 fi"""
-TODO = {"content": "Look at the cart", "status": "in_progress", "activeForm": "Looking at the cart"}
 SCRIPT = f"""\
 match_regex = '(?s).+'
 [[turns]]
@@ -121,29 +121,31 @@ async def installed(folder):
         "0",
     ]
     model = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
-    async with forge_world(folder, files=FILES) as github:
-        github.forge.register_app(CI_APP, slug="ci", public_key=key_pair("ci").public)
-        ci = github.forge.install_app(CI_APP, "acme", [github.repo])
-        up = Up(
-            folder,
-            ANTHROPIC_BASE_URL=(await model.stdout.readline()).decode().strip(),
-            ANTHROPIC_API_KEY="sk-ant-story",
-            GITHUB_API_URL=github.forge.api_url,
-            GITHUB_URL=github.forge.url,
-            GITHUB_APP_ID=str(APP_ID),
-            GITHUB_APP_PRIVATE_KEY=key_pair().private,
-            GITHUB_WEBHOOK_SECRET=WEBHOOK_SECRET,
-            PR_LABELS="bot",
-            PR_ASSIGN_REQUESTER="true",
-        )
-        await asyncio.to_thread(up.__enter__)
-        try:
-            github.forge.set_webhook(f"{up.url}/webhook/github", WEBHOOK_SECRET, APP_ID)
-            yield github, up, ci
-        finally:
-            await asyncio.to_thread(up.__exit__)
-            model.terminate()
-            await model.wait()
+    try:
+        async with forge_world(folder, files=FILES) as github:
+            github.forge.register_app(CI_APP, slug="ci", public_key=key_pair("ci").public)
+            ci = github.forge.install_app(CI_APP, "acme", [github.repo])
+            up = Up(
+                folder,
+                ANTHROPIC_BASE_URL=(await model.stdout.readline()).decode().strip(),
+                ANTHROPIC_API_KEY="sk-ant-story",
+                GITHUB_API_URL=github.forge.api_url,
+                GITHUB_URL=github.forge.url,
+                GITHUB_APP_ID=str(APP_ID),
+                GITHUB_APP_PRIVATE_KEY=key_pair().private,
+                GITHUB_WEBHOOK_SECRET=WEBHOOK_SECRET,
+                PR_LABELS="bot",
+                PR_ASSIGN_REQUESTER="true",
+            )
+            await asyncio.to_thread(up.__enter__)
+            try:
+                github.forge.set_webhook(f"{up.url}/webhook/github", WEBHOOK_SECRET, APP_ID)
+                yield github, up, ci
+            finally:
+                await asyncio.to_thread(up.__exit__)
+    finally:
+        model.terminate()
+        await model.wait()
 
 
 async def ci_token(github, ci):
@@ -253,6 +255,4 @@ async def ended_here(told, number, head):
 
 
 async def content(told, path, ref):
-    import base64
-
     return base64.b64decode((await told.get(f"contents/{path}?ref={ref}"))["content"]).decode()
