@@ -21,7 +21,7 @@ from runner.loopback import listen
 from runner.player import Player
 from runner.recorder import Ended, Recorder
 from tests.runner.test_broker import MODEL, agent_of, body, broker_for, clock, credentials
-from tests.runner.upstream import Upstream, failure, say, serving, streaming, use
+from tests.runner.upstream import Upstream, event, failure, say, serving, streaming, use
 
 SECRET = "the-model-repeats-this-secret-93"
 PLACES = {"tree": "/tmp/x/run-1.aaaaaaaa/tree", "home": "/tmp/x/run-1.aaaaaaaa/home"}
@@ -178,7 +178,13 @@ async def test_no_secret_is_in_a_cassette_and_the_count_says_so(upstream):
 
 async def test_paths_of_the_recorded_run_become_those_of_the_replay(upstream):
     there = {"tree": "/srv/y/run-2.bbb/tree", "home": "/srv/y/run-2.bbb/home"}
-    upstream.play([use("Write", file_path=f"{PLACES['tree']}/a.py", content="x")], [say("Done.")])
+    arguments = json.dumps({"file_path": f"{PLACES['tree']}/a.py"})
+    pieces = [arguments[at : at + 7] for at in range(0, len(arguments), 7)]  # no piece holds the whole path
+    deltas = [
+        event("content_block_delta", index=0, delta={"type": "input_json_delta", "partial_json": piece})
+        for piece in pieces
+    ]
+    upstream.answer = lambda _: streaming(deltas)
     said = [
         [{"role": "user", "content": "Hi"}],
         [
@@ -200,8 +206,11 @@ async def test_paths_of_the_recorded_run_become_those_of_the_replay(upstream):
         content = packed(tape, broker)
     async with playing(content, there) as (player, _, agent):
         answers = [(await agent.post("/v1/messages", json=each)).text for each in at(there["tree"])]
-    assert there["tree"] in answers[0]
-    assert PLACES["tree"] not in answers[0]
+    parts = [
+        json.loads(line[6:])["delta"]["partial_json"] for line in answers[0].splitlines() if line.startswith("data: ")
+    ]
+    assert json.loads("".join(parts)) == {"file_path": f"{there['tree']}/a.py"}
+    assert len(parts) == len(pieces)
     assert player.alike == 2
 
 

@@ -2,16 +2,20 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.core.clock import Instant
+from infra.core.model_access import CREDENTIALS
 from infra.core.price import Tokens, cost_micros
 from infra.core.run import Usage
+from infra.settings import DispatcherSettings, names
 from runner.exchange import Entry, with_surcharge
 from runner.ledger import discrepancy, lines_of, usage_of
-from runner.recorder import Ended
+from runner.recorder import MOST_BYTES, Ended
 
 MODEL = "claude-sonnet-5-5"
 
@@ -87,3 +91,14 @@ def test_money_that_the_agent_only_believes_to_have_spent_is_found_too():
     assert found.output_tokens < 0
     assert found.cost_micros < 0
     assert discrepancy([], Usage(cost_micros=2)) is not None
+
+
+def test_the_page_about_the_model_names_every_field_and_every_mode():
+    page = (Path(__file__).parents[2] / "docs" / "model.md").read_text()
+    (line,) = lines_of([entry(1)], run_id="run-1", fence=1).splitlines()
+    assert [name for name in json.loads(line) if f"`{name}`" not in page] == []
+    assert [variable for variable in CREDENTIALS.values() if f"`{variable}`" not in page] == []
+    assert [how for how in Ended if f"`{how}`" not in page] == []
+    assert f"{MOST_BYTES // 2**20} MiB" in page
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=\w+)?`", page))
+    assert named - set(names(DispatcherSettings)) == set()

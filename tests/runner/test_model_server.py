@@ -225,6 +225,13 @@ async def test_nothing_is_fetched_for_the_agent_by_the_models_servers(upstream, 
     assert told[0].startswith("blocked: ")
 
 
+async def test_the_system_prompt_is_no_way_round(upstream):
+    async with broker_for(upstream.url) as broker, agent_of(broker) as agent:
+        answer = await agent.post("/v1/messages", json=body(system=[image("url", url="http://evil.example/")]))
+    assert answer.status_code == 400
+    assert upstream.heard == []
+
+
 async def test_a_key_that_occurs_twice_hides_nothing(upstream):
     hidden = '{"type":"image","source":{"type":"url","url":"http://evil.example/"}}'
     twice = [

@@ -94,3 +94,29 @@ async def test_the_agent_is_told_to_wrap_up_and_people_see_it(tmp_path):
     assert "budget_notice" in events
     assert "80 % of this run's budget is used. Wrap up" in asked
     assert run["cost_usd"] < 0.27  # cut in the chunk that went over it, if at all
+
+
+HANGING = """
+about = "Starts something long."
+match = "Take your time"
+
+[[turns]]
+text = "I wait."
+tools = [{ name = "Bash", input = { command = "python3 -c 'import time; time.sleep(300)'" } }]
+"""
+
+
+async def test_a_cancelled_run_keeps_its_ledger_too(tmp_path):
+    def story(model_url):
+        with Up(tmp_path, ANTHROPIC_BASE_URL=model_url, ANTHROPIC_API_KEY=model.KEY, HEARTBEAT_SECONDS="0.4") as up:
+            run_id = up.dispatch(context="Take your time", prefer="respond-async").json()["run_id"]
+            up.until(run_id, lambda run: run["turns"])
+            up.http.post(f"/api/runs/{run_id}/cancel").raise_for_status()
+            run = up.ended(run_id)
+            return run, up.http.get(f"/api/runs/{run_id}/artifacts/ledger.jsonl").raise_for_status().text
+
+    async with model.scripted_model(model.scripts(hang=HANGING)) as serving:
+        run, ledger = await asyncio.to_thread(story, serving.url)
+    assert run["status"] == "cancelled"
+    lines = [json.loads(line) for line in ledger.splitlines()]
+    assert sum(line["cost_micros"] for line in lines) == round(run["cost_usd"] * 1_000_000) > 0
