@@ -120,6 +120,8 @@ class Assignment(Strict, frozen=True, kw_only=True):
 
 
 class Claimed(Strict, frozen=True, kw_only=True):
+    """``used``: what the attempts before have spent, as far as they could tell."""
+
     fence: int
     attempt: int
     lease_seconds: float
@@ -127,6 +129,7 @@ class Claimed(Strict, frozen=True, kw_only=True):
     next_sequence: int
     assignment: Assignment
     checkpoint: Checkpoint | None
+    used: Usage = Usage()
 
 
 class Heartbeat(Strict, frozen=True, kw_only=True):

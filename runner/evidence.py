@@ -82,8 +82,9 @@ class Evidence:
                 before = await self.gateway.artifact(ledger.NAME)
             except NotFound:
                 before = b""  # the attempts before got nowhere
-        run_id = self.claimed.assignment.run_id
-        return before + ledger.lines_of(self.broker.ledger, run_id=run_id, fence=self.claimed.fence)
+        run_id, fence = self.claimed.assignment.run_id, self.claimed.fence
+        lost = ledger.lost_line(before, self.claimed.used, run_id=run_id, fence=fence, at=self.stream.clock())
+        return before + lost + ledger.lines_of(self.broker.ledger, run_id=run_id, fence=fence)
 
     async def _cassette(self) -> bytes:
         assert self.recording is not None

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from infra.core.clock import Instant
 from infra.core.run import Discrepancy, Usage
 from runner.exchange import Entry
 
@@ -34,6 +35,30 @@ def lines_of(entries: Sequence[Entry], *, run_id: str, fence: int) -> bytes:
     """One line for each request, in the order of asking. ``id`` stands for one request of one attempt, and so is counted once."""
     ordered = sorted(entries, key=lambda entry: entry.number)
     return b"".join(msgspec.json.encode(_line(entry, f"{run_id}.{fence}.{entry.number}")) + b"\n" for entry in ordered)
+
+
+def lost_line(before: bytes, used: Usage, *, run_id: str, fence: int, at: Instant) -> bytes:
+    """What earlier attempts had spent by their last heartbeat and kept no lines of, because their runner was lost. ``before``: the lines
+    that there are; empty when they hold it all."""
+    kept = [msgspec.json.decode(line, type=_Kept) for line in before.splitlines()]
+    missing = used.cost_micros - sum(line.cost_micros for line in kept)
+    if missing <= 0:
+        return b""
+    line = {
+        "id": f"{run_id}.{fence}.0",
+        "at": at,
+        "counted": "lost",
+        "input_tokens": used.input_tokens - sum(line.input_tokens for line in kept),
+        "output_tokens": used.output_tokens - sum(line.output_tokens for line in kept),
+        "cost_micros": missing,
+    }
+    return msgspec.json.encode(line) + b"\n"
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    cost_micros: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 def _line(entry: Entry, identity: str) -> dict[str, Any]:

@@ -75,6 +75,7 @@ async def claim(call: Call) -> Response:
             next_sequence=await services.timelines.next_sequence(run_id),
             assignment=await _assignment(run, project, services),
             checkpoint=run.checkpoint,
+            used=run.usage,
         )
     )
 

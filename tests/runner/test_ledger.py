@@ -14,7 +14,7 @@ from infra.core.price import Tokens, cost_micros
 from infra.core.run import Usage
 from infra.settings import DispatcherSettings, names
 from runner.exchange import Entry, with_surcharge
-from runner.ledger import discrepancy, lines_of, usage_of
+from runner.ledger import discrepancy, lines_of, lost_line, usage_of
 from runner.recorder import MOST_BYTES, Ended
 
 MODEL = "claude-sonnet-5-5"
@@ -91,6 +91,19 @@ def test_money_that_the_agent_only_believes_to_have_spent_is_found_too():
     assert found.output_tokens < 0
     assert found.cost_micros < 0
     assert discrepancy([], Usage(cost_micros=2)) is not None
+
+
+@given(st.lists(tokens, max_size=5), st.lists(tokens, max_size=5))
+def test_what_a_lost_runner_spent_is_one_line_and_the_sum_is_whole(kept, lost):
+    there = [entry(number, each) for number, each in enumerate(kept, 1)]
+    before = lines_of(there, run_id="run-1", fence=1)
+    used = usage_of(there).plus(usage_of([entry(number, each) for number, each in enumerate(lost, 1)]))
+    line = lost_line(before, used, run_id="run-1", fence=2, at=Instant(5))
+    told = [json.loads(each) for each in (before + line).splitlines()]
+    assert sum(each["cost_micros"] for each in told) == used.cost_micros
+    assert sum(each["output_tokens"] for each in told) == (used if line else usage_of(there)).output_tokens
+    assert [each["counted"] for each in told[len(there) :]] in ([], ["lost"])
+    assert lost_line(before + line, used, run_id="run-1", fence=3, at=Instant(6)) == b""
 
 
 def test_the_page_about_the_model_names_every_field_and_every_mode():

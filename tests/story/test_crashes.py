@@ -1,5 +1,6 @@
 """What happens when things die, hang or are stopped half-way: no run is lost, none is done twice, nothing paid twice."""
 
+import json
 import os
 import signal
 import time
@@ -54,6 +55,19 @@ def test_a_runner_killed_after_the_agent_had_finished_is_replaced_without_paying
     events = up.http.get(f"/api/runs/{run_id}/events").json()["events"]
     assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
     assert any("earlier attempt saved" in str(event["data"]) for event in events)
+
+
+def test_what_a_killed_runner_had_spent_is_in_the_ledger_of_the_next(slow_up):
+    up = slow_up
+    run_id = up.dispatch(prefer="respond-async").json()["run_id"]
+    up.until(run_id, lambda run: run["turns"] >= 2)
+    os.kill(up.runner_pid(), signal.SIGKILL)
+    run = up.ended(run_id, 90)
+    assert (run["status"], run["attempt"]) == ("succeeded", 2), up.logs()
+    ledger = up.http.get(f"/api/runs/{run_id}/artifacts/ledger.jsonl").text
+    lines = [json.loads(line) for line in ledger.splitlines()]
+    assert [line["counted"] for line in lines].count("lost") == 1
+    assert sum(line["cost_micros"] for line in lines) == round(run["cost_usd"] * 1_000_000)
 
 
 def test_a_dispatcher_killed_in_the_middle_comes_back_and_the_run_ends_well(own_up):

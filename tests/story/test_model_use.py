@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+import pytest
+
 from tests.world import model
 from tests.world.stack import Up
 
@@ -54,6 +56,7 @@ async def test_what_was_asked_behind_the_agents_back_is_charged_and_shown(tmp_pa
     assert "blocked_model_use" in events
 
 
+@pytest.mark.full
 async def test_a_wrong_key_ends_the_run_with_the_servers_own_words(tmp_path):
     def story(model_url):
         with Up(tmp_path, ANTHROPIC_BASE_URL=model_url, ANTHROPIC_API_KEY="sk-ant-mistyped") as up:
@@ -106,6 +109,7 @@ tools = [{ name = "Bash", input = { command = "python3 -c 'import time; time.sle
 """
 
 
+@pytest.mark.full
 async def test_a_cancelled_run_keeps_its_ledger_too(tmp_path):
     def story(model_url):
         with Up(tmp_path, ANTHROPIC_BASE_URL=model_url, ANTHROPIC_API_KEY=model.KEY, HEARTBEAT_SECONDS="0.4") as up:
