@@ -85,7 +85,8 @@ class Assignment(Strict, frozen=True, kw_only=True):
     ``prompt`` is the finished text for the agent. ``git_url`` is the clean clone URL. ``author_name``/``author_email``: the
     bot's identity for the commit. ``closes``: issue number to close, 0 for none. ``allowed_domains``: what the agent may reach
     outside, as ``infra/core/egress.py`` reads it. ``record``: whether the conversation with the model is kept as a
-    cassette. ``notices``: what people should know about the task, one line each.
+    cassette. ``notices``: what people should know about the task, one line each. ``attachments``: pictures among the run's artifacts
+    that are laid out beside the clone.
     ``pull``: the open pull request that the commit joins, 0 for a new one; ``draft`` and ``commit_mode``: how it is published.
     ``co_author``: the person who asked, None when that is nobody the forge knows.
     """
@@ -111,6 +112,7 @@ class Assignment(Strict, frozen=True, kw_only=True):
     allowed_domains: tuple[str, ...] = ()
     record: bool = False
     notices: tuple[str, ...] = ()
+    attachments: tuple[str, ...] = ()
     resume_from: ResumeFrom | None = None
     pull: int = 0
     draft: bool = False

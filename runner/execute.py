@@ -35,6 +35,7 @@ from infra.wire import (
 )
 from runner.agents.port import Result
 from runner.api_commit import ApiPush
+from runner.attachments import lay_out
 from runner.clone import clone, fetch_base
 from runner.collect import Identity, collect, commit, read_changes
 from runner.desk import Desk
@@ -301,6 +302,8 @@ class Attempt:
     async def _agent(self, place: Workspace) -> Result:
         """Runs the agent to its end. Raises ``Unfinished`` when it could not do its work."""
         await self._enter(Phase.WORKING, f"Claude Code with {self.assignment.model}")
+        for missing in await lay_out(self.assignment.attachments, place.home, self.gateway):
+            await self._stream.emit(EventType.INFO, {"message": missing})
         resumed = await take_up(self.tools.git, self.gateway, self._stream.emit, self.claimed, place)
         result = await self._working.run(place, resumed)
         if result.failure is None:

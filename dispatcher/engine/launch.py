@@ -48,6 +48,7 @@ def new_run(request: RunRequest, services: Services, now: Instant, *, base_sha: 
         model=request.model,
         removed=None if request.removed is None else bounded(request.removed),
         asks=request.asks,
+        about=request.about,
         head=request.head,
         state=State.QUEUED,
         created_at=now,

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from dispatcher.call import Call, reply
 from dispatcher.engine.execution import take_slot
 from dispatcher.engine.follow_up import next_in_line
+from dispatcher.engine.gather import gather
 from dispatcher.engine.launch import enqueue
 from dispatcher.engine.nudge import nudge
 from dispatcher.engine.prepare import Blocked, prepare
@@ -104,6 +105,7 @@ async def _pinned(run: Run, services: Services) -> Run:
             base_sha=prepared.base_sha,
             title=prepared.title,
             asks=prepared.asks,
+            about=prepared.about,
             notes=prepared.notes,
             task=prepared.task,
             removed=prepared.removed,
@@ -128,6 +130,7 @@ async def _assignment(run: Run, project: Checked, services: Services) -> Assignm
     settings = services.settings
     forge = await services.forge()
     bot = await forge.bot_identity()
+    context = await gather(run, services)
     granted = effect(
         project,
         limits=run.limits,
@@ -146,7 +149,8 @@ async def _assignment(run: Run, project: Checked, services: Services) -> Assignm
         base_sha=run.base_sha,
         branch=run.branch,
         title=run.title,
-        prompt=build_prompt(run),
+        prompt=build_prompt(run, context),
+        attachments=context.pictures,
         closes=0 if run.origin.pull else run.origin.issue,
         requested_by=run.origin.actor,
         author_name=bot.name,

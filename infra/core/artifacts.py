@@ -21,10 +21,13 @@ CHECKPOINTS = "checkpoints/"
 SESSION_CHECKPOINT = f"{CHECKPOINTS}session.bundle"
 WORK_CHECKPOINT = f"{CHECKPOINTS}work.bundle"
 """The agent's conversation and its files, as its runner last saved them (``runner/snapshot.py``)."""
+ATTACHMENTS = "attachments/"
+"""Pictures that people attached to what the run is about: put there by the control plane."""
 
 _STEM = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _NAME = re.compile(rf"{_STEM}\.(?:log|txt|json|jsonl|jsonl\.gz|diff|patch|md|bundle)")
 _CHECKPOINT = re.compile(rf"{CHECKPOINTS}{_STEM}\.(?:bundle|json|jsonl|tar|gz)")
+_ATTACHMENT = re.compile(rf"{ATTACHMENTS}picture-[1-9]\.(?:png|jpg|gif|webp)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TEXTS = frozenset({"log", "txt", "diff", "patch", "md"})
 _CONTENT_TYPES = {"json": "application/json", "jsonl": "application/jsonl", "gz": "application/gzip"}
@@ -32,7 +35,11 @@ _CONTENT_TYPES = {"json": "application/json", "jsonl": "application/jsonl", "gz"
 
 def artifact_name(text: str) -> str:
     """Raises ``Invalid`` unless it is a plain file name, perhaps below ``checkpoints/``, with a known ending."""
-    pattern = _CHECKPOINT if text.startswith(CHECKPOINTS) else _NAME
+    pattern = _NAME
+    if text.startswith(CHECKPOINTS):
+        pattern = _CHECKPOINT
+    elif text.startswith(ATTACHMENTS):
+        pattern = _ATTACHMENT
     if pattern.fullmatch(text) is None or ".." in text:
         raise Invalid(
             "That is not an artifact name.",

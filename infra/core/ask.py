@@ -93,7 +93,8 @@ class Wish:
     """An ask with all that its run needs to know about where it came from; what waits while another run works.
 
     ``number``: of the issue or pull request, 0 for a branch. ``title``, ``url``: of that. ``head``: of a pull request, as it was at
-    the time. ``ref``, ``sha``: of a push or a check. ``label``: the one that asked.
+    the time. ``ref``, ``sha``: of a push or a check. ``label``: the one that asked. ``about``: the issue or pull request as it was
+    delivered, where the ask itself is a comment.
     """
 
     ask: Ask
@@ -108,6 +109,7 @@ class Wish:
     ref: str = ""
     sha: str = ""
     label: str = ""
+    about: str = ""
 
     @property
     def subject(self) -> int | str:

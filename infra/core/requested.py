@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from infra.core.ask import PullHead, Via, Wish
+from infra.core.ask import MAX_ASK_CHARS, PullHead, Via, Wish
 from infra.core.matching import Heard
 from infra.core.occasion import Occasion
 from infra.core.repository import Repository
 from infra.core.run import Limits, Origin, Run
-from infra.core.trigger import MAX_TASK_CHARS, Action, RunRequest, title_of
+from infra.core.trigger import MAX_TASK_CHARS, Action, RunRequest, issue_text, title_of
 from infra.core.triggers import On, Trigger
 
 MOST_TOGETHER = 50
@@ -31,6 +31,7 @@ def wish_of(heard: Heard, occasion: Occasion) -> Wish:
         ref=occasion.ref,
         sha=occasion.check.sha if occasion.check else occasion.sha,
         label=heard.trigger.name if heard.trigger.on is On.LABEL else "",
+        about=_about(heard, occasion),
     )
 
 
@@ -55,6 +56,7 @@ def requested(wishes: Sequence[Wish], limits: Limits) -> RunRequest:
         ),
         model=last.ask.model,
         asks=asks,
+        about=last.about,
         head=head,
     )
 
@@ -100,6 +102,13 @@ def cooling(trigger: Trigger, last_started: int | None, now: int) -> str:
         return ""
     left = trigger.cooldown_seconds - (now - last_started) / 1000
     return f"The trigger rests for another {max(1, round(left))} seconds here." if left > 0 else ""
+
+
+def _about(heard: Heard, occasion: Occasion) -> str:
+    """What is not in the ask anyhow."""
+    if not occasion.number or heard.ask.via in {Via.ISSUE, Via.PULL, Via.CHECK}:
+        return ""
+    return issue_text(occasion.title, occasion.body)[:MAX_ASK_CHARS]
 
 
 def _where(wish: Wish, *, alone: bool) -> tuple[str, PullHead | None]:

@@ -203,7 +203,8 @@ class Run:
     ``removed`` is what was hidden in the task's text and taken out of it; None until somebody has looked, and until then
     ``title`` and ``task`` are as strangers wrote them. ``pull``: the open pull request that the run adds
     commits to, 0 for a pull request of its own; ``branch_name``: where its commits go, empty for ``claude/ID``.
-    ``asks`` are what people want, for runs that began on the forge: ``task`` is made of them at the claim. ``head`` is the pull request that the run is about, as it was when the run was asked for.
+    ``asks`` are what people want, for runs that began on the forge: ``task`` is made of them at the claim;
+    ``about`` is the issue or pull request that they stand under, where it is not one of them itself. ``head`` is the pull request that the run is about, as it was when the run was asked for.
     ``notes``: what people should know about how it came about, a sentence each. ``discrepancy``: how the agent's own account
     of what it used differs from ours, None when it does not.
     ``attach``: a person's runner works on it, nothing is launched. ``parent``: the run that this one goes on from, and
@@ -251,6 +252,7 @@ class Run:
     execution: str = ""
     size: str = ""
     asks: tuple[Ask, ...] = ()
+    about: str = ""
     head: PullHead | None = None
     notes: tuple[str, ...] = ()
     compute: Compute = field(default_factory=Compute)

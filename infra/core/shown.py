@@ -40,11 +40,28 @@ def _shown_asks(run: Run) -> Run:
             code="nothing_visible",
             hint="Write the task as plain text that readers of the page can see.",
         )
+    about, hidden = _visible_about(run.about)
+    removed += hidden
     kept = tuple(asks)
     task = task_of(kept)[:MAX_TASK_CHARS]
     return replace(
-        run, title=title_of(title.text or task), task=task, asks=kept, removed=bounded(tuple(dict.fromkeys(removed)))
+        run,
+        title=title_of(title.text or task),
+        task=task,
+        asks=kept,
+        about=about,
+        removed=bounded(tuple(dict.fromkeys(removed))),
     )
+
+
+def _visible_about(text: str) -> tuple[str, tuple[Removal, ...]]:
+    if not text.strip():
+        return "", ()
+    try:
+        _, about, removed = visible_issue(text)
+    except Invalid:
+        return "", ()
+    return about, removed
 
 
 def _visible(ask: Ask) -> tuple[Ask, tuple[Removal, ...]]:

@@ -59,6 +59,7 @@ class RunRequest:
     """A run that should exist. ``installation_id`` 0 and an empty ``ref`` mean: to be looked up on the forge.
 
     ``removed``: what was hidden in the text and taken out of ``title`` and ``task``; None when nobody has looked yet.
+    ``about``: the issue or pull request that they stand under, where it is not one of them itself.
     ``asks``: who wants what, for what came from the forge; ``task`` is then empty until a runner claims. ``head``: the pull
     request that it is about.
     """
@@ -74,6 +75,7 @@ class RunRequest:
     model: str
     removed: tuple[Removal, ...] | None = None
     asks: tuple[Ask, ...] = ()
+    about: str = ""
     head: PullHead | None = None
 
 

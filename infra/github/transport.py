@@ -18,6 +18,7 @@ import httpx
 from infra.core.clock import Clock, Instant
 from infra.core.errors import RateLimited, Unavailable, Upstream
 from infra.core.ids import Entropy
+from infra.github.downloads import fetch
 from infra.github.pace import MAX_WAIT_SECONDS, Pace, Sleep
 from infra.github.protocol import GRAPHQL, Answer, Call, decipher, next_page, refusal, wait_seconds
 
@@ -84,6 +85,17 @@ class Transport:
             found += decipher(page, answer)
             page = next_page(page, answer)
         return found
+
+    async def location(self, call: Call[bytes], token: str, pace: Pace) -> str:
+        """Where GitHub says that a file is, instead of following it: a token must not go there. Raises what ``send`` raises."""
+        answer = await self._answer(call, token, pace)
+        if answer.status == 302:
+            return answer.headers.get("location", "")
+        raise refusal(call, answer)
+
+    async def fetch(self, url: str, *, most: int, end_only: bool = False) -> bytes:
+        """A file elsewhere, without any token (``infra/github/downloads.py``)."""
+        return await fetch(self._http, url, most=most, end_only=end_only)
 
     async def close(self) -> None:
         await self._http.aclose()
