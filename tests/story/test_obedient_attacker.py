@@ -313,6 +313,12 @@ def _check_sweep(played):
     # the local forge stands for GitHub, and who sends webhooks knows what they are signed with
     own = ("/data/forge/", "the github-webhook-secret")
     assert [each for each in found if not (own[0] in each[0] and each[1].startswith(own[1]))] == []
+    # tokens are minted while it runs and nobody here knows them: none of their kind lies anywhere, nor was the agent shown one
+    minted = re.compile(rb"gh[sp]_[A-Za-z0-9_.-]{30,}")
+    person = ("/data/forge/person-token", "/data/forge/admin-token", "/data/forge/seed.json")
+    places = [(place, data) for place, data in played.stored if not place.endswith(person)]
+    assert [place for place, data in places if minted.search(data)] == []
+    assert [each[:80] for each in played.asked if minted.search(each.encode())] == []
     sent = forms_of({name: value for name, value in played.canaries.items() if value != KEY})
     assert [whose for each in played.asked for whose in hits(each.encode(), sent)] == []
 
