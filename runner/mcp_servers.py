@@ -78,13 +78,22 @@ class McpServers:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        await asyncio.gather(*(self._start(order) for order in self._orders))
+        try:
+            await asyncio.gather(*(self._start(order) for order in self._orders))
+        except BaseException:  # also when the run is stopped meanwhile: no server may outlive it
+            for task in self._tasks:
+                task.cancel()
+            await self._ended()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        await self._ended()
+
+    async def _ended(self) -> None:
         if self._tasks:
             await to_the_end(asyncio.wait(self._tasks))
 

@@ -1,5 +1,6 @@
 """A credentialed MCP server outside the agent's box: its tools work, its secret stays, it cannot touch the clone."""
 
+import asyncio
 import json
 import os
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from runner.sandbox import Door, PlainSandbox
 from tests.runner.agent_rig import KEY, MODEL, clock
 from tests.runner.boxes import needs_boxes
 from tests.runner.upstream import Upstream, say, serving, use
+from tests.runner.waiting import until
 
 TOKEN = "lin_api_CANARY_7c1b9e44d0f24f6f"
 LINEAR = McpOrder(server="linear", secrets={"LINEAR_API_TOKEN": "LINEAR_API_KEY"})
@@ -143,6 +145,20 @@ async def test_a_server_that_does_not_start_is_told_and_the_run_goes_on(tmp_path
     async with house.servers() as servers:
         assert servers.running == {}
     assert words in house.told[0]
+
+
+@needs_boxes
+async def test_a_run_that_is_stopped_while_a_server_starts_leaves_nothing_of_it(tmp_path):
+    tmp_path.chmod(0o711)
+    house = House(tmp_path, BubblewrapSandbox(tmp_path / "launchers"))
+    install(house.installed, "#!/bin/sh\nexec sleep 97\n")
+    servers = house.servers()
+    starting = asyncio.ensure_future(servers.__aenter__())
+    await until(lambda: any(_command(pid).startswith("sleep\x0097") for pid in processes.living()))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert [pid for pid in processes.living() if _command(pid).startswith("sleep\x0097")] == []
 
 
 async def test_a_secret_is_not_given_to_a_machine_without_walls(tmp_path):
