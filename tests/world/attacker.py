@@ -76,7 +76,7 @@ def py(*codes: str) -> str:
 NAMESPACE = "Own network namespace: the box has loopback and nothing else."
 PIDS = "Own process namespace and user: nothing of the runner is visible."
 ROOT = "Empty, read-only root: programs and three folders of the agent's own."
-LIST = "Egress proxy: only listed names, resolved out there, at public addresses, on 443."
+LIST = "Egress proxy: only listed names, resolved out there, at public addresses, on 443 (and plain GET on 80)."
 BROKER = "Model broker: one path, listed models, no server-side tools or fetches."
 HOOK = "Tool policy, decided outside the box; fails closed."
 
