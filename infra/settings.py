@@ -403,6 +403,13 @@ class RunnerSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.upper
         str, Meta(description="Folder with the installed MCP servers, one folder each; see docs/project.md.")
     ] = "/opt/mcp"
     container_id: Annotated[str, Meta(description="Unique name of this runner. Empty: made at start.")] = ""
+    session_id: Annotated[str, Meta(description="The same as RUN_ID, for those who call a run a session.")] = ""
+    websocket_url: Annotated[
+        str,
+        Meta(
+            description="A WebSocket of your own (wss://…) that gets each stored event as one JSON message. Empty: none."
+        ),
+    ] = ""
     invoker_iam_check: Annotated[
         bool,
         Meta(

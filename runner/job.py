@@ -44,7 +44,7 @@ async def run_one(settings: RunnerSettings, job: ProcessIssue, *, host: str) -> 
 def job_of(settings: RunnerSettings) -> ProcessIssue:
     """The run that the environment names. Raises ``Unavailable`` naming the variable that is missing."""
     return ProcessIssue(
-        run_id=required(settings.run_id, "RUN_ID"),
+        run_id=required(settings.run_id or settings.session_id, "RUN_ID"),
         token=required(settings.run_token, "RUN_TOKEN"),
         gateway_url=required(settings.gateway_url, "GATEWAY_URL"),
     )

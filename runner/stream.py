@@ -23,6 +23,7 @@ from infra.core.redaction import Redactor
 from infra.core.timeline import EventType
 from infra.wire import EventBatch, WireEvent
 from runner.gateway import Gateway
+from runner.mirror import Mirror
 
 FLUSH_SECONDS = 0.1
 MAX_BATCH_BYTES = 192 * 1024
@@ -36,7 +37,7 @@ _log = logging.getLogger("runner")
 
 @dataclass(slots=True)
 class Stream:
-    """``sequence`` is the number that the next event gets."""
+    """``sequence`` is the number that the next event gets. ``mirror`` gets what the gateway has taken."""
 
     gateway: Gateway
     run_id: str
@@ -44,6 +45,7 @@ class Stream:
     sequence: int
     redactor: Redactor
     clock: Clock
+    mirror: Mirror | None = None
     _waiting: deque[tuple[WireEvent, int]] = field(default_factory=deque)
     _bytes: int = 0
     _dropped: int = 0
@@ -52,6 +54,8 @@ class Stream:
     _sender: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        if self.mirror is not None:
+            self.mirror.start()
         self._sender = asyncio.create_task(self._send_all(), name=f"events {self.run_id}")
 
     async def emit(self, kind: EventType, data: Mapping[str, Any]) -> None:
@@ -78,8 +82,12 @@ class Stream:
         """Returns when everything was delivered. Raises what the gateway refused it with."""
         self._closing.set()
         self._news.set()
-        if self._sender is not None:
-            await self._sender
+        try:
+            if self._sender is not None:
+                await self._sender
+        finally:
+            if self.mirror is not None:
+                await self.mirror.close()
 
     async def _send_all(self) -> None:
         while True:
@@ -108,6 +116,8 @@ class Stream:
     async def _deliver(self, batch: list[WireEvent]) -> None:
         try:
             await self.gateway.send_events(EventBatch(run_id=self.run_id, fence=self.fence, events=batch))
+            if self.mirror is not None:
+                self.mirror.offer(batch)
         except Invalid as error:
             # a malformed batch would be refused for ever; losing it (loudly) is better than losing the rest
             _log.error(

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from runner.gateway import Gateway
 from runner.git import Git, check_git
 from runner.lease import Lease
 from runner.mcp_servers import McpServers, McpSurroundings
+from runner.mirror import Mirror, check_url
 from runner.model_server import Renew
 from runner.recorder import Recorder
 from runner.sandbox import Sandbox, end_strays
@@ -70,6 +71,7 @@ class Tools:
     extra_commands: tuple[AllowedCommand, ...] = ()
     question_seconds: float = 600.0
     checkpoint_seconds: float = 60.0
+    websocket_url: str = field(default="", repr=False)
 
     def new_holder(self) -> str:
         """Unique for each attempt, so that a lease never passes for another's."""
@@ -87,9 +89,11 @@ class Tools:
 
     def stream(self, gateway: Gateway, claimed: Claimed) -> Stream:
         redactor = Redactor([gateway.token])
+        run_id = claimed.assignment.run_id
         return Stream(
+            mirror=Mirror(url=self.websocket_url, run_id=run_id) if self.websocket_url else None,
             gateway=gateway,
-            run_id=claimed.assignment.run_id,
+            run_id=run_id,
             fence=claimed.fence,
             sequence=claimed.next_sequence,
             redactor=redactor,
@@ -311,6 +315,7 @@ async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_
         extra_commands=parse_extra(settings.extra_allowed_commands),
         question_seconds=settings.question_seconds,
         checkpoint_seconds=settings.checkpoint_seconds,
+        websocket_url=check_url(settings.websocket_url) if settings.websocket_url else "",
         clock=clock,
         entropy=os.urandom,
     )
