@@ -7,56 +7,29 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dispatcher import audit
-from dispatcher.api import events, health, installations, internal, new_runs, runs, sessions
+from dispatcher.api import events, health, installations, internal, new_runs, openapi, runs, sessions
 from dispatcher.api.commands import send_command
 from dispatcher.api.errors import crash_reply, error_reply
 from dispatcher.call import Call
 from dispatcher.doors import github, workflow_dispatch
 from dispatcher.gateway import artifacts, auth, commands, credentials, ingest, lease
+from dispatcher.route import Access, Rule
 from dispatcher.services import Services
 from infra.core.access import Permission, allows
 from infra.core.errors import Forbidden, Invalid, NotFound, PullwrightError, Unauthenticated
 
 _log = logging.getLogger("dispatcher")
 
-Handler = Callable[[Call], Awaitable[Response]]
-
-
-class Access(StrEnum):
-    """Who may call a route."""
-
-    ANYONE = "anyone"
-    SIGNATURE = "signature"  # the door checks the sender's signature over the raw body itself
-    READ = "read"
-    EXECUTE = "execute"
-    ADMIN = "admin"
-    RUNNER = "runner"  # run token and request signature
-    RUNNER_STREAM = "runner_stream"  # the same; the body is left to the handler, its announced digest is signed
-    READ_OR_RUNNER = "read_or_runner"
-    INTERNAL = "internal"  # identity token of the queue or the scheduler
-
-
 _CHANGING = frozenset({Access.EXECUTE, Access.ADMIN})
 _AUDITED = _CHANGING | {Access.RUNNER, Access.RUNNER_STREAM, Access.READ_OR_RUNNER}
 """Refusals leave a line for the audit here; a runner's accepted calls do not, they are its work."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    method: str
-    path: str
-    handler: Handler
-    access: Access
 
 
 # those with parameters are tried in this order, the busiest first
@@ -93,6 +66,7 @@ ROUTES: tuple[Rule, ...] = (
     Rule("POST", "/internal/launch-job", internal.launch_job, Access.INTERNAL),
     Rule("POST", "/internal/stop-execution", internal.stop_execution, Access.INTERNAL),
     Rule("GET", "/health", health.health, Access.ANYONE),
+    Rule("GET", "/openapi.json", openapi.openapi, Access.ANYONE),
     Rule("GET", "/", health.system, Access.ANYONE),
 )
 
