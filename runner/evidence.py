@@ -42,6 +42,7 @@ class Evidence:
     outcome: str = ""
     _changes: Changes | None = None
     _tree: str = ""
+    _before: bytes | None = None
     _kept: bool = False
 
     async def compare(self, reported: Usage | None) -> None:
@@ -63,10 +64,11 @@ class Evidence:
         log says so."""
         if self._kept:
             return
-        self._kept = True
-        await self._sent(ledger.NAME, self._ledger)
+        papers = [self._sent(ledger.NAME, self._ledger)]
         if self.recording is not None:
-            await self._sent(cassette.NAME, self._cassette)
+            papers.append(self._sent(cassette.NAME, self._cassette))
+        await asyncio.gather(*papers)
+        self._kept = True
 
     async def _sent(self, name: str, content: Callable[[], Coroutine[None, None, bytes]]) -> StoredArtifact | None:
         try:
@@ -76,15 +78,21 @@ class Evidence:
             return None
 
     async def _ledger(self) -> bytes:
-        before = b""
-        if self.claimed.attempt > 1:
-            try:
-                before = await self.gateway.artifact(ledger.NAME)
-            except NotFound:
-                before = b""  # the attempts before got nowhere
+        if self._before is None:  # read once: what is there later may be our own
+            self._before = await self._earlier()
+        before = self._before
         run_id, fence = self.claimed.assignment.run_id, self.claimed.fence
         lost = ledger.lost_line(before, self.claimed.used, run_id=run_id, fence=fence, at=self.stream.clock())
         return before + lost + ledger.lines_of(self.broker.ledger, run_id=run_id, fence=fence)
+
+    async def _earlier(self) -> bytes:
+        """The lines of the attempts before; none when those got nowhere."""
+        if self.claimed.attempt == 1:
+            return b""
+        try:
+            return await self.gateway.artifact(ledger.NAME)
+        except NotFound:
+            return b""
 
     async def _cassette(self) -> bytes:
         assert self.recording is not None

@@ -335,8 +335,7 @@ class Attempt:
         file = await bundle(self.tools.git, place, head=head, base_sha=self.assignment.base_sha)
         summary = self._redacted(result.summary)
         content = await asyncio.to_thread(file.read_bytes)
-        await self.gateway.send_artifact(SAVED_WORK, self.claimed.fence, content)
-        await self._keep_evidence()
+        await asyncio.gather(self.gateway.send_artifact(SAVED_WORK, self.claimed.fence, content), self._keep_evidence())
         self._lease.checkpoint = Checkpoint(
             phase=Phase.PUBLISHING,
             base_sha=self.assignment.base_sha,
