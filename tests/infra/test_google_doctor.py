@@ -280,6 +280,7 @@ async def test_the_terminal_shows_commands_as_they_are_to_be_typed(cloud, look, 
 NO_GCLOUD = "" if shutil.which("gcloud") else "NO GCLOUD: the doctor's commands stay unchecked"
 
 
+@pytest.mark.full
 @pytest.mark.skipif(bool(NO_GCLOUD), reason=NO_GCLOUD)
 async def test_gcloud_knows_every_command(cloud, look, tmp_path):
     """All commands of all troubles at once, given to gcloud's own offline linter."""

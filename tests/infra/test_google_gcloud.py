@@ -12,7 +12,7 @@ from tests.world.google_identity import OWNER
 from tests.world.receiver import receiving
 
 MISSING = "" if shutil.which("gcloud") else "NO GCLOUD: https://cloud.google.com/sdk/docs/install"
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+pytestmark = [pytest.mark.full, pytest.mark.skipif(bool(MISSING), reason=MISSING)]  # each command takes a second
 
 
 @pytest.fixture

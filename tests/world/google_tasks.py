@@ -67,7 +67,7 @@ class CloudTasks:
         self._identities = identities
         self._roles = roles
         self._running: set[asyncio.Task[None]] = set()
-        self._http = httpx.AsyncClient(trust_env=False)
+        self._http = httpx.AsyncClient(trust_env=False, verify=False)
         self.api = Api(self, CloudTasksGrpcAsyncIOTransport, rest_base)
 
     async def close(self) -> None:
