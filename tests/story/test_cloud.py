@@ -1,5 +1,10 @@
 """The main job in cloud wiring: the programs as they are deployed, with nothing but Google's endpoints changed."""
 
+import asyncio
+import os
+import signal
+from itertools import pairwise
+
 import pytest
 
 from tests.world import firestore_emulator
@@ -21,6 +26,14 @@ def emulator():
 @pytest.fixture
 async def cloud(tmp_path, emulator):
     async with cloud_stack(tmp_path, emulator, LEASE_SECONDS="10", HEARTBEAT_SECONDS="1") as running:
+        yield running
+
+
+@pytest.fixture
+async def slow(tmp_path, emulator):
+    """Runs are jobs, the agent is slow, and a lease is short enough to watch it run out."""
+    settings = {"EXECUTOR": "job", "LEASE_SECONDS": "3", "HEARTBEAT_SECONDS": "0.5"}
+    async with cloud_stack(tmp_path, emulator, pace=0.06, **settings) as running:
         yield running
 
 
@@ -55,3 +68,38 @@ async def test_a_dispatch_becomes_a_pull_request_through_queue_and_service_and_t
     assert len(await cloud.pulls()) == 2
     everything = cloud.said()
     assert cloud.google.run.started[name].environment["RUN_TOKEN"] not in everything
+
+
+@pytest.mark.full
+async def test_stopping_reaches_a_running_execution(slow):
+    run_id = (await slow.dispatch(prefer="respond-async")).json()["run_id"]
+    await slow.until(run_id, lambda run: run["phase"] == "working")
+    assert (await slow.http.post(f"/api/runs/{run_id}/cancel")).status_code == 202
+    run = await slow.ended(run_id)
+    assert run["status"] == "cancelled", slow.said()
+    (started,) = slow.google.run.started.values()
+    await asyncio.wait_for(started.ended.wait(), 30)
+    assert await slow.pulls() == []
+
+
+@pytest.mark.full
+async def test_a_lost_execution_is_followed_by_another_and_one_pull_request_comes_of_it(slow):
+    run_id = (await slow.dispatch(prefer="respond-async")).json()["run_id"]
+    await slow.until(run_id, lambda run: run["phase"] == "working")
+    (first,) = slow.google.run.started.values()
+    os.killpg(first.process.pid, signal.SIGKILL)
+    run = await slow.ended(run_id, sweeping=True)
+    assert (run["status"], run["attempt"]) == ("succeeded", 2), slow.said()
+    assert len(slow.google.run.started) == 2
+    assert len(await slow.pulls()) == 1
+
+
+@pytest.mark.full
+async def test_more_runs_than_may_be_under_way_wait_their_turn(cloud):
+    await cloud.kill()
+    await cloud.start(MAX_CONCURRENT_RUNS="1")
+    started = [(await cloud.dispatch(prefer="respond-async")).json()["run_id"] for _ in range(3)]
+    runs = [await cloud.ended(run_id, sweeping=True) for run_id in started]
+    assert [run["status"] for run in runs] == ["succeeded"] * 3, cloud.said()
+    spans = sorted((run["started_at"], run["finished_at"]) for run in runs)
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))

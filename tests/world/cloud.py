@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from infra.local.forge.server import Server
+from infra.local.model.server import ScriptedModel
 from infra.local.processes import free_port
 from infra.local.rehearsal.catalogue import load_rehearsal
 from infra.platform_secrets import ANTHROPIC_API_KEY, APP_PRIVATE_KEY, RUN_TOKEN_KEY, WEBHOOK_SECRET
@@ -32,7 +33,7 @@ from tests.world.forge import APP_ID, ForgeWorld, forge_world, key_pair
 from tests.world.google_cloud import BUCKET, INVOKER, JOBS, PROJECT, REGION, GoogleCloud, google_cloud
 from tests.world.google_front import Front
 from tests.world.google_run import program
-from tests.world.model import KEY, scripted_model, shipped_scripts
+from tests.world.model import KEY, shipped_scripts
 from tests.world.stack import BIN, program_environment
 
 SECRET = b"a webhook secret"
@@ -108,13 +109,15 @@ class Cloud:
         found: dict[str, Any] = (await self.http.get(f"/api/runs/{run_id}")).raise_for_status().json()
         return found
 
-    async def until(self, run_id: str, check: Any, seconds: float = 90) -> dict[str, Any]:
-        """Polls until ``check(run)`` holds; the dispatcher may be down meanwhile."""
+    async def until(self, run_id: str, check: Any, seconds: float = 90, *, sweeping: bool = False) -> dict[str, Any]:
+        """Polls until ``check(run)`` holds; the dispatcher may be down meanwhile. ``sweeping``: as Cloud Scheduler makes it."""
         run: dict[str, Any] = {}
         try:
             async with asyncio.timeout(seconds):
                 while True:
                     with contextlib.suppress(httpx.TransportError):
+                        if sweeping:
+                            await self.sweep()
                         run = await self.run(run_id)
                         if check(run):
                             return run
@@ -122,8 +125,8 @@ class Cloud:
         except TimeoutError:
             raise AssertionError(f"{run}\n{self.said()}") from None
 
-    async def ended(self, run_id: str) -> dict[str, Any]:
-        return await self.until(run_id, lambda run: run["finished_at"])
+    async def ended(self, run_id: str, *, sweeping: bool = False) -> dict[str, Any]:
+        return await self.until(run_id, lambda run: run["finished_at"], sweeping=sweeping)
 
     async def internal(self, path: str, token: str, body: Any = None, **headers: str) -> httpx.Response:
         return await self.http.post(path, json=body, headers={"authorization": f"Bearer {token}", **headers})
@@ -152,12 +155,13 @@ class Cloud:
 
 
 @asynccontextmanager
-async def cloud_stack(folder: Path, emulator: str, **settings: str) -> AsyncIterator[Cloud]:
+async def cloud_stack(folder: Path, emulator: str, *, pace: float = 0.0, **settings: str) -> AsyncIterator[Cloud]:
+    """``pace``: seconds before each piece of the model's answers, for stories that need the agent to be at work."""
     async with AsyncExitStack() as stack:
         google = await stack.enter_async_context(google_cloud())
         demo = load_rehearsal().by_name[load_rehearsal().demo.repository]
         github = await stack.enter_async_context(forge_world(folder, files=demo.path))
-        model = await stack.enter_async_context(scripted_model(shipped_scripts()))
+        model = await stack.enter_async_context(ScriptedModel(shipped_scripts(), key=KEY, pace=pace))
         await _set_up(google)
         runner_url = f"http://127.0.0.1:{free_port()}"
         dispatcher = {
