@@ -24,6 +24,8 @@ ANTHROPIC_AUTH_TOKEN = "anthropic-auth-token"  # noqa: S105 – a name, not a va
 CLAUDE_CODE_OAUTH_TOKEN = "claude-code-oauth-token"  # noqa: S105 – a name, not a value
 
 _FRESH = 5 * MINUTE
+_STALE = 30 * MINUTE
+"""How much longer a value is used while the store is down: a webhook that is turned away does not come again."""
 
 
 @dataclass(slots=True)
@@ -46,12 +48,22 @@ class PlatformSecrets:
         now = self.clock()
         until, versions = self._cache.get(name, (Instant(0), ()))
         if until <= now:
-            versions = await self.store.versions(name, limit=2)
-            if versions:
-                self._cache[name] = (later(now, _FRESH), versions)
+            versions = await self._asked(name, until, versions, now)
         if not versions:
             variable = name.upper().replace("-", "_")
             raise Unavailable(
                 f"{variable} not set", code="missing_setting", hint=f"Set {variable}, or store it as the secret {name}."
             )
         return tuple(version.value for version in versions)
+
+    async def _asked(self, name: str, until: Instant, known: tuple[Secret, ...], now: Instant) -> tuple[Secret, ...]:
+        """From the store; while that does not answer, what was known a short while ago."""
+        try:
+            versions = await self.store.versions(name, limit=2)
+        except Unavailable:
+            if not known or now - until > _STALE:
+                raise
+            return known
+        if versions:
+            self._cache[name] = (later(now, _FRESH), versions)
+        return versions
