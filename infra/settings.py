@@ -387,6 +387,26 @@ class RunnerSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.upper
         float,
         Meta(ge=1, le=86400, description="How long an agent waits for an answer before it has to decide by itself."),
     ] = 600.0
+    allow_self_signed: Annotated[
+        Literal["false", "true", "always"],
+        Meta(
+            description="true: accept a certificate that nobody vouches for from a gateway on this very machine. always: from any (the run's token goes there)."
+        ),
+    ] = "false"
+    claude_command: Annotated[
+        str, Meta(description="The Claude Code program to start. Empty: the one that comes with the SDK.")
+    ] = ""
+    agent_command: Annotated[
+        str, Meta(description="For rev-runner: the command to run, as words; --cmd overrules it.")
+    ] = ""
+    assist: Annotated[
+        Literal["on", "off"],
+        Meta(description="off: claude-runner assist opens no terminal of this machine to others."),
+    ] = "on"
+    runs_dir: Annotated[
+        str,
+        Meta(min_length=1, description="Where a person's runner keeps the logs of runs: RUNS_DIR/RUN_ID/claude.log."),
+    ] = ".data/runs"
     checkpoint_seconds: Annotated[
         float,
         Meta(

@@ -135,6 +135,9 @@ def mounts(box: Box, program: Path, etc: Path, toolchains: Iterable[Path]) -> li
             arguments += _bind("--ro-bind", folder, folder)
     for folder in (box.tree, box.home, box.tmp):
         arguments += _bind("--bind", folder, folder)
+    repository = box.tree / ".git"
+    if box.own_tree and repository.exists():  # what the agent wrote there, its owner's git would execute later
+        arguments += ["--ro-bind", str(repository), str(repository)]
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 

@@ -153,7 +153,7 @@ class BubblewrapSandbox:
             if box.beside not in self._marks:
                 raise no_such_box(box)
             outer = self._users.get(box.beside)
-        elif os.geteuid() == 0:
+        elif os.geteuid() == 0 and not box.own_tree:
             outer = free_user(box.id, taken=set(self._users.values()))
             self._users[box.id] = outer
         uid = INSIDE_USER if box.uid is None else box.uid

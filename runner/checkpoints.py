@@ -34,6 +34,8 @@ class Checkpoints:
 
     def turn(self) -> None:
         """A turn is over: the first one is kept at once, later ones when it is time."""
+        if self.snapshots.place.own_tree:
+            return  # a person's folder stays where it is
         now = self.clock()
         due = self._last is None or now - self._last >= self.every_seconds * SECOND
         if due and (self._work is None or self._work.done()):

@@ -21,11 +21,13 @@ _FAILURE_STATES = {Failure.TIME: State.TIMED_OUT, Failure.IDLE: State.TIMED_OUT,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What the caller of ``execute`` is told. ``state`` is None when this runner had nothing to do."""
+    """What the caller of ``execute`` is told. ``state`` is None when this runner had nothing to do. ``exit_code``: of an agent
+    that is a command."""
 
     run_id: str
     state: State | None
     message: str
+    exit_code: int | None = None
 
 
 class Unfinished(PullwrightError):

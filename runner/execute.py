@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from infra.core.changes import Changes
 from infra.core.diff_policy import DiffPolicy
@@ -48,10 +49,12 @@ from runner.partial import PartialWork
 from runner.publish import Published, Work, publish, published
 from runner.pull_template import pull_template
 from runner.questions import Questions
+from runner.run_log import RUN_LOG, RunLog
 from runner.saved_work import bundle, restore
 from runner.shielded import to_the_end
 from runner.stream import Stream
 from runner.takeup import take_up
+from runner.upload import upload
 from runner.wiring import Tools
 from runner.working import Working
 from runner.workspace import Workspace, workspace
@@ -59,6 +62,7 @@ from runner.workspace import Workspace, workspace
 SAVED_WORK = "work.bundle"
 
 _HAND_BACK_SECONDS = 4.0
+_LOG_SECONDS = 20.0
 
 _log = logging.getLogger("runner")
 
@@ -98,6 +102,7 @@ class Attempt:
     _working: Working = field(init=False)
     _stream: Stream = field(init=False)
     _inspector: Inspector = field(init=False)
+    _log: RunLog = field(init=False)
     _started: int = 0
 
     @property
@@ -114,6 +119,10 @@ class Attempt:
         return parse_run_id(self.assignment.run_id)
 
     async def run(self) -> Ending:
+        with self.tools.run_log(self.run_id, self.claimed.fence) as self._log:
+            return await self._run()
+
+    async def _run(self) -> Ending:
         self._started = self.tools.clock()
         self._lease = Lease(
             claimed=self.claimed,
@@ -122,6 +131,7 @@ class Attempt:
             checkpoint=self.claimed.checkpoint,
         )
         self._stream = self.tools.stream(self.gateway, self.claimed)
+        self._stream.listeners = (self._log.note, *self.tools.viewers)
         scanner = Scanner(self._stream.redactor.without_patterns())
         self._inspector = Inspector(git=self.tools.git, policy=DiffPolicy(), scanner=scanner)
         self._hide(self.gateway.token)
@@ -146,7 +156,8 @@ class Attempt:
         talk = asyncio.create_task(desk.serve(), name=f"desk {self.run_id}")
         heart = asyncio.create_task(self._lease.keep_while(work), name=f"heartbeat {self.run_id}")
         try:
-            settlement = await self._finished(work)
+            async with self.tools.side_door(self.run_id, self._stream.emit):
+                settlement = await self._finished(work)
             if self._lease.lost:
                 return Ending(run_id=self.run_id, state=None, message=self._lease.lost.message)
             return await self._settle(settlement)
@@ -163,17 +174,22 @@ class Attempt:
 
     async def _finished(self, work: asyncio.Task[Settlement]) -> Settlement:
         """What the work came to, also when it was stopped on request. Being cancelled from outside stops it in a hurry, hands
-        the run back, and is passed on."""
+        the run back, and is passed on; where a person sits at the machine, it is that person who stops the run."""
         try:
             await asyncio.wait({work})
         except asyncio.CancelledError:
+            if self.tools.attended:
+                self._lease.stop(work)
+                await asyncio.wait({work})
+                return self._settled(work)
             self._working.hurry.set()
             work.cancel()
             await to_the_end(self._hand_back(work))
             raise
-        if work.cancelled():
-            return self._settlement(State.CANCELLED, CANCELLED)
-        return work.result()
+        return self._settled(work)
+
+    def _settled(self, work: asyncio.Task[Settlement]) -> Settlement:
+        return self._settlement(State.CANCELLED, CANCELLED) if work.cancelled() else work.result()
 
     async def _hand_back(self, work: asyncio.Task[Settlement]) -> None:
         """The next attempt may start at once; without this it would wait until the lease runs out."""
@@ -198,15 +214,33 @@ class Attempt:
                 EventType.ERROR, {"message": reason.message, "code": reason.code, "hint": reason.hint}
             )
         await self._keep_evidence()
-        await self._stream.emit(EventType.MARKER, {"name": "finished", "state": settlement.state})
+        code = self._exit_code(settlement.state)
+        await self._stream.emit(EventType.MARKER, {"name": "finished", "state": settlement.state, "exitCode": code})
+        await self._keep_log()
         try:
             await self._deliver_rest()
             settled = await self.gateway.settle(settlement)
         except (Ended, Fenced) as error:
             return Ending(run_id=self.run_id, state=None, message=error.message)
         return Ending(
-            run_id=self.run_id, state=settled.state, message=settlement.reason.message if settlement.reason else ""
+            run_id=self.run_id,
+            state=settled.state,
+            message=settlement.reason.message if settlement.reason else "",
+            exit_code=self._working.exit_code,
         )
+
+    def _exit_code(self, state: State) -> int:
+        """The command's own where the agent is one; else 0 for an end without fault."""
+        if self._working.exit_code is not None:
+            return self._working.exit_code
+        return 0 if state in {State.SUCCEEDED, State.NO_CHANGES} else 1
+
+    async def _keep_log(self) -> None:
+        try:
+            async with asyncio.timeout(_LOG_SECONDS):
+                await upload(self.gateway, self._log.path, name=RUN_LOG, fence=self.claimed.fence)
+        except (PullwrightError, TimeoutError) as error:
+            _log.warning("log not kept: %s", error, extra={"run_id": self.run_id})
 
     async def _keep_evidence(self) -> None:
         if self._working.evidence is not None:
@@ -241,7 +275,7 @@ class Attempt:
 
     async def _work(self) -> Settlement:
         async with workspace(self.tools.work_dir, self.run_id) as place:
-            saved = await self._resumed(place)
+            saved = await (self._on_own_tree(place) if self.tools.own_tree else self._resumed(place))
             if saved is None:
                 await self._clone(place)
                 saved = await self._save(place, await self._stoppable(place))
@@ -257,6 +291,34 @@ class Attempt:
         )
         return self._settlement(State.SUCCEEDED, None, delivered)
 
+    async def _on_own_tree(self, place: Workspace) -> Saved:
+        """The agent in a person's folder. What it did stays there; only where the person wants it, it is published too."""
+        assert self.tools.own_tree is not None
+        own = replace(place, tree=self.tools.own_tree, own_tree=True)
+        result = await self._agent(own)
+        if not self.tools.push:
+            hint = "Look at it with git diff; with --push it would have become a pull request."
+            message = f"The agent is done. What it changed is in {own.tree}; nothing was published."
+            raise Unfinished(State.NO_CHANGES, Reason(code="kept_local", message=message, hint=hint))
+        snapshot = await self._working.snapshot()
+        file = place.out / SAVED_WORK
+        await asyncio.to_thread(file.write_bytes, snapshot.work)
+        saved = await self._restored(place, file, result.summary)
+        if saved is None:
+            raise Unfinished(State.NO_CHANGES, Reason(code="no_changes", message="The agent changed nothing."))
+        return saved
+
+    async def _restored(self, place: Workspace, file: Path, summary: str) -> Saved | None:
+        """Saved work in a fresh repository, looked at; None when it changes nothing. Raises ``Invalid`` for what is broken."""
+        base_sha = self.assignment.base_sha
+        await fetch_base(self.tools.git, place, await self._source(), base_sha=base_sha)
+        head = await restore(self.tools.git, place, file, base_sha=base_sha, run_id=self.run_id)
+        changes = await read_changes(self.tools.git, place, base_sha=base_sha, tree_sha=head)
+        if changes is None:
+            return None
+        await self._inspect(place, changes)
+        return Saved(head_sha=head, summary=summary, changes=changes)
+
     async def _resumed(self, place: Workspace) -> Saved | None:
         """The work that an earlier attempt saved; None when there is none and the agent must work."""
         before = self.claimed.checkpoint
@@ -267,18 +329,13 @@ class Attempt:
         try:
             content = await self.gateway.artifact(before.result)
             await asyncio.to_thread(file.write_bytes, content)
-            await fetch_base(self.tools.git, place, await self._source(), base_sha=self.assignment.base_sha)
-            head = await restore(self.tools.git, place, file, base_sha=self.assignment.base_sha, run_id=self.run_id)
+            saved = await self._restored(place, file, before.summary)
         except (NotFound, Invalid) as error:
             await self._stream.emit(
                 EventType.INFO, {"message": f"The saved work cannot be used ({error.message}); starting over."}
             )
             return None
-        changes = await read_changes(self.tools.git, place, base_sha=self.assignment.base_sha, tree_sha=head)
-        if changes is None:
-            return None
-        await self._inspect(place, changes)
-        return Saved(head_sha=head, summary=before.summary, changes=changes, resumed=True)
+        return replace(saved, resumed=True) if saved else None
 
     async def _clone(self, place: Workspace) -> None:
         await self._enter(
@@ -301,7 +358,7 @@ class Attempt:
 
     async def _agent(self, place: Workspace) -> Result:
         """Runs the agent to its end. Raises ``Unfinished`` when it could not do its work."""
-        await self._enter(Phase.WORKING, f"Claude Code with {self.assignment.model}")
+        await self._enter(Phase.WORKING, f"{self.tools.agent.type} with {self.assignment.model}")
         for missing in await lay_out(self.assignment.attachments, place.home, self.gateway):
             await self._stream.emit(EventType.INFO, {"message": missing})
         resumed = await take_up(self.tools.git, self.gateway, self._stream.emit, self.claimed, place)

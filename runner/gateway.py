@@ -85,7 +85,8 @@ class Away(Unavailable):
 
 @dataclass(slots=True)
 class Gateway:
-    """Use as an async context manager. ``url`` without a trailing slash; ``transport``: httpx's own when there is none."""
+    """Use as an async context manager. ``url`` without a trailing slash; ``transport``: httpx's own when there is none;
+    ``trust_any``: certificates are not checked (``runner/connection.py`` says when that may be)."""
 
     url: str
     run_id: str
@@ -93,6 +94,7 @@ class Gateway:
     clock: Clock
     entropy: Entropy
     hmac_secret: str = ""
+    trust_any: bool = False
     sleep: Sleep = asyncio.sleep
     transport: httpx.AsyncBaseTransport | None = None
     _http: httpx.AsyncClient | None = None
@@ -100,7 +102,11 @@ class Gateway:
     async def __aenter__(self) -> Self:
         tls = self.url.startswith("https:")  # plain http has no certificates, and loading their list takes 30 ms
         self._http = httpx.AsyncClient(
-            base_url=self.url, timeout=_TIMEOUT, trust_env=False, verify=tls, transport=self.transport
+            base_url=self.url,
+            timeout=_TIMEOUT,
+            trust_env=False,
+            verify=tls and not self.trust_any,
+            transport=self.transport,
         )
         return self
 
@@ -109,6 +115,14 @@ class Gateway:
     ) -> None:
         if self._http is not None:
             await self._http.aclose()
+
+    async def health(self) -> str:
+        """One try. Raises ``httpx.HTTPError``, ``Unavailable``."""
+        assert self._http is not None, "use the gateway as a context manager"
+        response = await self._http.get("/health")
+        if not response.is_success:
+            raise _refusal(response)
+        return f"{self.url} answers."
 
     async def claim(self, request: ClaimRequest) -> Claimed:
         """Raises ``Ended``, ``Held`` or ``Fenced`` when there is nothing to do for this runner."""

@@ -21,7 +21,7 @@ from runner.shielded import to_the_end
 
 Take = Callable[[bytes], Awaitable[None]]
 
-_ENV = Path("/usr/bin/env")
+ENV = Path("/usr/bin/env")
 _PIECE = 64 * 1024
 
 
@@ -56,7 +56,7 @@ async def run_helper(
     Raises ``TimeoutError`` after ``seconds``, ``Unavailable`` when the box cannot be made, and what ``out`` and ``err`` raise.
     """
     try:
-        launcher = await sandbox.launcher(box, _ENV)
+        launcher = await sandbox.launcher(box, ENV)
         process = await asyncio.create_subprocess_exec(
             launcher,
             *("python3", "-I", "-S", "-c", inspect.getsource(program), *arguments),

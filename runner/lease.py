@@ -61,7 +61,7 @@ class Lease:
 
     def stop(self, work: asyncio.Task[Any]) -> bool:
         """Somebody asks for the end now. False when it is too late for that."""
-        if self.phase is Phase.PUBLISHING:
+        if self._maybe_published():
             return False
         self.cancelled = True
         self.stop_if_asked(work)

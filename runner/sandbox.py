@@ -61,7 +61,8 @@ class Box:
 
     ``uid``/``gid``: the user to be; None leaves the choice to the driver. ``id`` is unique among live boxes.
     ``beside``: the id of a launched box whose tree and user this one shares; the tree's owner stays as it is, and ending
-    this box leaves the other one alone.
+    this box leaves the other one alone. ``own_tree``: the tree is a person's own, keeps its owner, and its ``.git`` is not to be
+    written where the driver can see to that; the box then has the runner's user.
     ``readable``: folders of programs that this box can read besides the machine's own.
     """
 
@@ -75,6 +76,7 @@ class Box:
     limits: BoxLimits = field(default_factory=BoxLimits)
     doors: tuple[Door, ...] = ()
     beside: str = ""
+    own_tree: bool = False
     readable: tuple[Path, ...] = ()
 
     @property
@@ -232,7 +234,7 @@ class PlainSandbox:
     def _settle_user(self, box: Box, program: Path) -> tuple[int, int] | None:
         """Uid and gid for the box, None for the runner's own."""
         asked = box.uid
-        reason = self._why_same_user()
+        reason = self._why_same_user() or ("The agent works on a person's own files." if box.own_tree else "")
         uid = asked if asked is not None else free_user(box.id, taken=set(self._users.values()))
         if not reason and (closed := _closed_to_others((box.tree, box.home, box.tmp), program)):
             reason = f"The agent runs as the runner's user: others may not pass through {closed}."

@@ -116,6 +116,7 @@ class Snapshots:
             tmp=scratch / "tmp",
             environment=environment,
             beside=self.beside if at_work else "",
+            own_tree=self.place.own_tree,
         )
 
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,8 @@ _log = logging.getLogger("runner")
 
 @dataclass(slots=True)
 class Stream:
-    """``sequence`` is the number that the next event gets. ``mirror`` gets what the gateway has taken."""
+    """``sequence`` is the number that the next event gets. ``mirror`` gets what the gateway has taken; ``listeners`` hear each event
+    as it is sent, already redacted."""
 
     gateway: Gateway
     run_id: str
@@ -46,6 +47,7 @@ class Stream:
     redactor: Redactor
     clock: Clock
     mirror: Mirror | None = None
+    listeners: tuple[Callable[[WireEvent], None], ...] = ()
     _waiting: deque[tuple[WireEvent, int]] = field(default_factory=deque)
     _bytes: int = 0
     _dropped: int = 0
@@ -73,10 +75,13 @@ class Stream:
         self._queue(kind, clean, size)
 
     def _queue(self, kind: EventType, data: dict[str, Any], size: int) -> None:
-        self._waiting.append((WireEvent(sequence=self.sequence, type=kind, at=self.clock(), data=data), size))
+        event = WireEvent(sequence=self.sequence, type=kind, at=self.clock(), data=data)
+        self._waiting.append((event, size))
         self.sequence += 1
         self._bytes += size
         self._news.set()
+        for listener in self.listeners:
+            listener(event)
 
     async def close(self) -> None:
         """Returns when everything was delivered. Raises what the gateway refused it with."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
@@ -15,21 +16,22 @@ from infra.core.clock import Clock, Instant
 from infra.core.commands import CLAUDE_CODE, AllowedCommand, parse_extra
 from infra.core.egress import AllowList
 from infra.core.forge import AccessToken, RepositoryForge
-from infra.core.ids import Entropy, new_token, parse_run_id
+from infra.core.ids import Entropy, RunId, new_token, parse_run_id
 from infra.core.redaction import Redactor
 from infra.core.repository import Repository
 from infra.core.run import Limits
 from infra.core.timeline import EventType
 from infra.settings import RunnerSettings, required
 from infra.system_clock import system_clock
-from infra.wire import Assignment, Claimed, GitCredentials, ModelCredentials, ProcessIssue
-from runner.agents.port import Agent, Inbox, Job
+from infra.wire import Assignment, Claimed, GitCredentials, ModelCredentials, ProcessIssue, WireEvent
+from runner.agents.port import Agent, Inbox, Job, Sink
 from runner.asked import Reader, asked_places
 from runner.box_layout import own_python
 from runner.broker import Broker, BudgetNotice
 from runner.cassette import header_of
 from runner.checkpoints import Checkpoints
 from runner.commands import Bench, Commands
+from runner.connection import may_trust_itself
 from runner.egress import Egress, EgressLimits
 from runner.evidence import Recording
 from runner.gateway import Gateway
@@ -39,12 +41,16 @@ from runner.mcp_servers import McpServers, McpSurroundings
 from runner.mirror import Mirror, check_url
 from runner.model_server import Renew
 from runner.recorder import Recorder
+from runner.run_log import RUN_LOG, RunLog
 from runner.sandbox import Sandbox, end_strays
 from runner.sandboxes import choose_sandbox
+from runner.side_door import side_door
 from runner.snapshot import Snapshots
 from runner.stream import Stream
 from runner.tool_log import TOOL_LOG, ToolLog
 from runner.workspace import Workspace
+
+LAPTOP = "laptop"
 
 KEPT_VARIABLES = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 NETWORK_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "GIT_SSL_CAINFO")
@@ -52,7 +58,8 @@ NETWORK_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "GIT_SSL_CAINFO")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What ``execute`` works with. ``host``: service, job or laptop."""
+    """What ``execute`` works with. ``host``: service, job or laptop. ``prompt``: instead of the assignment's. ``own_tree``: a person's
+    folder to work in instead of a clone, published only with ``push``. ``viewers`` hear what is told."""
 
     host: str
     version: str
@@ -66,12 +73,37 @@ class Tools:
     entropy: Entropy
     sandbox_note: str = ""
     mcp_dir: Path = Path("/opt/mcp")
-    agent_type: str = CLAUDE_CODE
     path: str = os.defpath
     extra_commands: tuple[AllowedCommand, ...] = ()
     question_seconds: float = 600.0
     checkpoint_seconds: float = 60.0
     websocket_url: str = field(default="", repr=False)
+    runs_dir: Path | None = None
+    viewers: tuple[Callable[[WireEvent], None], ...] = ()
+    prompt: str = ""
+    own_tree: Path | None = None
+    push: bool = False
+    trust_any: bool = False
+
+    @property
+    def attended(self) -> bool:
+        """A person sits at this machine: interrupting the runner is stopping the run."""
+        return self.host == LAPTOP
+
+    @asynccontextmanager
+    async def side_door(self, run_id: RunId, tell: Sink) -> AsyncIterator[None]:
+        """On a person's machine, for that person's other programs."""
+        if self.runs_dir is None:
+            yield
+            return
+        async with side_door(self.runs_dir / run_id, tell):
+            yield
+
+    def run_log(self, run_id: RunId, fence: int) -> RunLog:
+        """On a person's machine the log stays; elsewhere the artifact is all that is left of it."""
+        if self.runs_dir is not None:
+            return RunLog(self.runs_dir / run_id / RUN_LOG, stay=True)
+        return RunLog(self.work_dir.parent / "logs" / f"{run_id}-{fence}.log", stay=False)
 
     def new_holder(self) -> str:
         """Unique for each attempt, so that a lease never passes for another's."""
@@ -85,6 +117,7 @@ class Tools:
             clock=self.clock,
             entropy=self.entropy,
             hmac_secret=self.hmac_secret,
+            trust_any=self.trust_any,
         )
 
     def stream(self, gateway: Gateway, claimed: Claimed) -> Stream:
@@ -170,7 +203,7 @@ class Tools:
             beside=job.id,
             tree=place.tree,
             root=place.root,
-            agent=self.agent_type,
+            agent=self.agent.type,
             path=self.path,
             environment=self.git.box_environment,
         )
@@ -280,10 +313,18 @@ def callers(settings: RunnerSettings, clock: Clock = system_clock) -> Verify | N
     ).verify
 
 
-async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_clock) -> Tools:
+async def connect(
+    settings: RunnerSettings,
+    *,
+    host: str,
+    agent_type: str = CLAUDE_CODE,
+    command: tuple[str, ...] = (),
+    clock: Clock = system_clock,
+) -> Tools:
     """Raises ``Unavailable`` when this machine cannot run agents at all: no git, or one that is too old, or no sandbox where
     one is required."""
-    from runner.agents.claude_code import ClaudeCode, preload
+    from runner.agents.claude_code import preload
+    from runner.agents.registry import Parts, make_agent
 
     preloading = asyncio.get_running_loop().run_in_executor(None, preload)
     await end_strays()
@@ -295,6 +336,14 @@ async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_
     git = await check_git(network=network)
     path = _agent_path(os.environ.get("PATH", os.defpath))
     await preloading
+    parts = Parts(
+        sandbox=chosen.sandbox,
+        clock=clock,
+        entropy=os.urandom,
+        path=path,
+        program=Path(settings.claude_command) if settings.claude_command else None,
+        command=command or tuple(shlex.split(settings.agent_command)),
+    )
     return Tools(
         host=host,
         version=version("pullwright"),
@@ -302,12 +351,7 @@ async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_
         hmac_secret=settings.hmac_secret,
         work_dir=work_dir / "runs",
         git=git,
-        agent=ClaudeCode(
-            sandbox=chosen.sandbox,
-            clock=clock,
-            entropy=os.urandom,
-            path=path,
-        ),
+        agent=make_agent(agent_type, parts),
         sandbox=chosen.sandbox,
         sandbox_note=chosen.note,
         mcp_dir=Path(settings.runner_mcp_dir),
@@ -316,6 +360,8 @@ async def connect(settings: RunnerSettings, *, host: str, clock: Clock = system_
         question_seconds=settings.question_seconds,
         checkpoint_seconds=settings.checkpoint_seconds,
         websocket_url=check_url(settings.websocket_url) if settings.websocket_url else "",
+        runs_dir=Path(settings.runs_dir) if host == LAPTOP else None,
+        trust_any=may_trust_itself(settings.gateway_url, settings.allow_self_signed),
         clock=clock,
         entropy=os.urandom,
     )

@@ -25,6 +25,7 @@ from runner.mcp_servers import McpServers
 from runner.model_server import MODE_ENVIRONMENT
 from runner.sandbox import Door, box_limits
 from runner.shielded import to_the_end
+from runner.snapshot import Snapshot, Snapshots
 from runner.stream import Stream
 from runner.takeup import Resumed
 from runner.tool_log import ToolLog, hand_over
@@ -45,8 +46,10 @@ class Working:
     credentials: Callable[[], Awaitable[ModelCredentials]]
     evidence: Evidence | None = None
     begun: bool = False
+    exit_code: int | None = None
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
     _broker: Broker | None = None
+    _snapshots: Snapshots | None = None
 
     @property
     def spent(self) -> Usage:
@@ -92,11 +95,10 @@ class Working:
             servers = await services.enter_async_context(await self._mcp_servers(place))
             job = self._for_project(job, log, servers)
             checkpoints = self.tools.checkpoints(job, place, self.gateway, self.lease)
+            self._snapshots = checkpoints.snapshots
             commands = self.tools.commands(job, place, self.gateway, self.stream, self.claimed)
             await services.enter_async_context(self.desk.with_agent(commands))
-            await self.stream.emit(
-                EventType.MARKER, {"name": "started", "command": f"{self.tools.agent_type} {job.model}"}
-            )
+            await self.stream.emit(EventType.MARKER, {"name": "started", "command": self.tools.agent.command(job)})
             self.begun = True
             try:
                 result = await self.tools.agent.run(job, self._sink(checkpoints))
@@ -109,7 +111,13 @@ class Working:
         await self.evidence.compare(result.reported)
         if result.failure is not None:
             self.evidence.outcome = result.failure
+        self.exit_code = result.exit_code
         return result
+
+    async def snapshot(self) -> Snapshot:
+        """The files of an agent that has ended."""
+        assert self._snapshots is not None, "no agent was at work"
+        return await self._snapshots.take("", at_work=False)
 
     def _sink(self, checkpoints: Checkpoints) -> Sink:
         """To the timeline; and whenever the broker has counted an answer, a turn is over."""
@@ -134,7 +142,7 @@ class Working:
         same = resumed is not None and not resumed.fork
         return Job(
             id=f"{assignment.run_id}-{self.claimed.fence}",  # a killed attempt may have left its box's launcher behind
-            prompt=resumed.prompt if resumed else assignment.prompt,
+            prompt=resumed.prompt if resumed else self.tools.prompt or assignment.prompt,
             tree=place.tree,
             home=place.home,
             tmp=place.tmp,
@@ -148,6 +156,7 @@ class Working:
             doors=doors,
             inbox=self.desk.inbox,
             ask=self.desk.questions.ask,
+            own_tree=place.own_tree,
             hurry=self.hurry,
         )
 

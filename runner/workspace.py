@@ -32,7 +32,8 @@ _NAME = re.compile(r"run-[0-9a-z]{26}\.[A-Za-z0-9_]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """The folders of one run. All exist while the workspace does."""
+    """The folders of one run. All exist while the workspace does. ``own_tree``: ``tree`` is a person's own folder outside of it,
+    which keeps its owner and its repository, and is never removed."""
 
     root: Path
     git: Path
@@ -40,6 +41,7 @@ class Workspace:
     home: Path
     tmp: Path
     out: Path
+    own_tree: bool = False
 
     @property
     def names(self) -> dict[str, str]:

@@ -6,6 +6,7 @@
 from pathlib import Path
 
 from dispatcher.app import ROUTES, Access
+from infra.core.commands import COMMANDS
 from infra.core.run import TERMINAL, TRANSITIONS, State
 from infra.core.timeline import EventType
 from infra.settings import Common, DispatcherSettings, RunnerSettings, describe
@@ -106,10 +107,16 @@ def _first_sentence(handler) -> str:
     return sentence.replace("``", "`")
 
 
+def commands() -> str:
+    rows = [f"| `{one.text}` | {one.description} | {', '.join(sorted(one.agents))} |" for one in COMMANDS]
+    return "\n".join(["| command | what it does | beside |", "|---|---|---|", *rows, ""])
+
+
 def files() -> dict[Path, str]:
     """Every generated file with its content; some only between their markers."""
     pages = ROOT / "docs"
     return {
+        pages / "agents.md": _between(pages / "agents.md", commands=commands()),
         pages / "settings.md": settings(),
         pages / "run-states.md": states(),
         pages / "api.md": _between(pages / "api.md", routes=routes()),

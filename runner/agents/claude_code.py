@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from infra.core.clock import Clock
+from infra.core.commands import CLAUDE_CODE
 from infra.core.ids import Entropy
 from infra.core.timeline import EventType
 from runner.agents.claude_session import Session
@@ -74,7 +75,7 @@ class ClaudeCode:
     often it repeats a request that failed for a passing reason; ten take about three minutes. ``grace_seconds``: what an agent that
     somebody stops, and that does not go by itself, gets before it is killed."""
 
-    name = "claude-code"
+    type = CLAUDE_CODE
 
     def __init__(
         self,
@@ -95,6 +96,9 @@ class ClaudeCode:
         self._model_retries = model_retries
         self._grace_seconds = grace_seconds
 
+    def command(self, job: Job) -> str:
+        return f"{self._program or 'claude'} --model {job.model}"
+
     async def run(self, job: Job, sink: Sink) -> Result:
         box = Box(
             id=job.id,
@@ -105,6 +109,7 @@ class ClaudeCode:
             uid=job.uid,
             limits=job.box_limits,
             doors=job.doors,
+            own_tree=job.own_tree,
         )
         session_id = job.new_session_id or str(uuid.UUID(bytes=self._entropy(16), version=4))
         try:

@@ -153,7 +153,7 @@ class Job:
     the agent's own; no secret may be among them. ``doors`` leads to the broker (and whatever else the box may reach).
     ``ask``: how the agent asks people; None when nobody is there to answer. ``uid``: the user to be inside the box, None for
     the sandbox's choice. ``mcp_servers``: name → an ``mcp.server.Server`` in this process.
-    ``hurry``: set when an agent that is being stopped gets no more time for it.
+    ``own_tree``: ``tree`` is a person's own folder. ``hurry``: set when an agent that is being stopped gets no more time for it.
     """
 
     id: str
@@ -177,6 +177,7 @@ class Job:
     audit: ToolAudit = field(default_factory=NoAudit)
     uid: int | None = None
     mcp_servers: Mapping[str, object] = field(default_factory=dict)
+    own_tree: bool = False
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -198,7 +199,7 @@ class Result:
     ``message`` and ``hint`` are empty, otherwise they tell a person what happened and what to do.
 
     ``turns`` and ``reported`` are the agent's own figures (None when it gave none); the broker's are those that count.
-    ``model_status``: HTTP status of the model's last error, 0 for none.
+    ``model_status``: HTTP status of the model's last error, 0 for none. ``exit_code``: of an agent that is a command.
     """
 
     summary: str
@@ -209,6 +210,7 @@ class Result:
     message: str = ""
     hint: str = ""
     model_status: int = 0
+    exit_code: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -216,6 +218,15 @@ class Result:
 
 
 class Agent(Protocol):
+    @property
+    def type(self) -> str:
+        """One of ``infra.core.commands.AGENT_TYPES``."""
+        ...
+
+    def command(self, job: Job) -> str:
+        """What is started, in one line for people; no secret is in it."""
+        ...
+
     async def run(self, job: Job, sink: Sink) -> Result:
         """Works until the job is done, a limit is reached or the task is cancelled.
 
