@@ -24,8 +24,20 @@ def decode(document: Document, kind: type[T]) -> T:
     try:
         return msgspec.convert(document.data, kind)
     except msgspec.ValidationError as error:
-        raise Unavailable(
-            f"The stored document {document.path} cannot be read: {error}.",
-            code="unreadable_document",
-            hint="It was probably written by a newer version; roll forward to that version.",
-        ) from error
+        raise _unreadable(document, error) from error
+
+
+def decode_text(document: Document, text: str, kind: type[T]) -> T:
+    """The value of a JSON text inside the document. Raises as ``decode`` does."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.DecodeError as error:
+        raise _unreadable(document, error) from error
+
+
+def _unreadable(document: Document, error: Exception) -> Unavailable:
+    return Unavailable(
+        f"The stored document {document.path} cannot be read: {error}.",
+        code="unreadable_document",
+        hint="It was probably written by a newer version; roll forward to that version.",
+    )

@@ -9,15 +9,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from infra.core.clock import DAY, Instant, later
 from infra.core.errors import AlreadyExists
 from infra.core.ids import RunId
-from infra.core.store import Create, Documents, Query, Where
+from infra.core.store import Create, Document, Documents, Query, Where
 from infra.core.timeline import Chunk, Event, Gap, Stretch, next_chunk
-from infra.records.codec import decode, encode
+from infra.records.codec import decode, decode_text, encode
 
 _MOST_CHUNKS = 32
 """Of one page; each is a document of at most a megabyte, and most are far smaller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoredChunk:
+    """A chunk as its document has it: the events as one JSON text, because nobody asks for them one by one, and a store looks
+    at every value of a map. Older documents have them as a list."""
+
+    first: int
+    last: int
+    events: str | tuple[Event, ...]
+
+
+def _stored(chunk: Chunk) -> _StoredChunk:
+    return _StoredChunk(first=chunk.first, last=chunk.last, events=msgspec.json.encode(chunk.events).decode())
+
+
+def _events(document: Document) -> tuple[int, tuple[Event, ...]]:
+    """The first number, and the events."""
+    stored = decode(document, _StoredChunk)
+    if isinstance(stored.events, str):
+        return stored.first, decode_text(document, stored.events, tuple[Event, ...])
+    return stored.first, stored.events
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +75,7 @@ class Timelines:
             return expected
         path = f"{_collection(run_id)}/{chunk.first:012d}"
         try:
-            await self.store.commit(Create(path, encode(chunk), later(now, self.retention)))
+            await self.store.commit(Create(path, encode(_stored(chunk)), later(now, self.retention)))
         except AlreadyExists:
             # the same batch arrived twice at once; whoever won stored it
             return await self.next_sequence(run_id)
@@ -67,9 +91,9 @@ class Timelines:
             query = Query(where=(Where("last", ">", after),), order_by="last", limit=size, after=cursor)
             page = await self.store.query(_collection(run_id), query)
             for document in page.documents:
-                chunk = decode(document, Chunk)
-                first = first or chunk.first
-                events.extend(event for event in chunk.events if event.sequence > after)
+                start, found = _events(document)
+                first = first or start
+                events.extend(event for event in found if event.sequence > after)
             chunks, cursor = chunks + len(page.documents), page.cursor
             if cursor is None:
                 break

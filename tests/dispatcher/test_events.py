@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import random
 import re
 import socket
@@ -13,6 +14,7 @@ import pytest
 from dispatcher import event_stream, tail
 from infra.core.access import Permission
 from infra.core.clock import DAY
+from infra.core.store import Create
 from tests.runner.waiting import until
 from tests.world.served import served
 
@@ -120,6 +122,14 @@ async def test_pages_and_the_stream_say_the_same(plane, runner, reader):
     assert len(paged) == 400
 
 
+async def test_chunks_of_older_versions_are_read_as_well(plane, runner):
+    older = {"first": 1, "last": 1, "events": [{"sequence": 1, "type": "stdout", "at": 1, "data": {"text": "old"}}]}
+    await plane.services.store.commit(Create(f"runs/{runner.id}/chunks/{1:012d}", older))
+    assert (await runner.events(2, 2)).json() == {"next_sequence": 3}
+    events = (await plane.services.timelines.read(runner.id)).events
+    assert [(event.sequence, event.data["text"]) for event in events] == [(1, "old"), (2, "2")]
+
+
 async def test_many_readers_that_keep_breaking_off_miss_nothing_and_see_nothing_twice(runner, reader):
     total, rounds, people = 320, 4, 8
 
@@ -212,12 +222,15 @@ async def test_a_reader_that_stops_reading_does_not_hold_up_the_others(runner, r
     frozen.close()
 
 
-async def test_a_reader_that_stops_reading_is_cut_with_a_reason_and_can_come_back(plane, runner, reader, monkeypatch):
+async def test_a_reader_that_stops_reading_is_cut_with_a_reason_and_can_come_back(
+    plane, runner, reader, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO, "dispatcher")
     monkeypatch.setattr(event_stream, "PATIENCE_SECONDS", 0.05)
     await flood(runner, 1, 30)
     frozen, writing = await reader.raw()
-    await until(lambda: runner.id in plane.services.tails._tails)
-    await until(lambda: runner.id not in plane.services.tails._tails)  # cut: nothing is read for it any more
+    await until(lambda: "slow reader cut" in caplog.text, 60)
+    assert plane.services.tails._tails == {}  # nothing is read for it any more
     monkeypatch.setattr(event_stream, "PATIENCE_SECONDS", 30)
     text = (await frozen.read(-1)).decode()
     writing.close()
@@ -234,5 +247,5 @@ async def test_nothing_is_kept_for_readers_that_went(plane, runner, reader):
     async with reader.stream() as stream:
         assert (await anext(stream))[1] == 1
         assert plane.services.tails._tails
-    await until(lambda: not plane.services.tails._tails)
-    await until(lambda: not plane.services.bell._waiting)
+    await until(lambda: not plane.services.tails._tails, 60)
+    await until(lambda: not plane.services.bell._waiting, 60)
