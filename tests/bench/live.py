@@ -242,6 +242,8 @@ async def _reconnects(report, bench):
     async def follow(number):
         seen = []
         for part in range(1, RECONNECTS + 2):
+            if seen and seen[-1] >= EVENTS:
+                break
             until = EVENTS if part > RECONNECTS else EVENTS * part // (RECONNECTS + 1) - number
             ids, _ = await _read(*await bench.connect(run, seen[-1] if seen else 0), until)
             seen += ids
