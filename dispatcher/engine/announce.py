@@ -18,7 +18,7 @@ from dispatcher.engine.status import StatusComment, surroundings
 from dispatcher.services import Services
 from infra.core.announcement import CHECKS_GRACE, LOOK_AGAIN, Announcement, outdated, was_good
 from infra.core.ask import Via
-from infra.core.clock import MINUTE, SECOND, Instant, later
+from infra.core.clock import EPOCH, MINUTE, SECOND, Instant, later
 from infra.core.content_pace import Weight
 from infra.core.conversing import Conclusion, NewCheck, Reaction, Spoken, Thread
 from infra.core.errors import (
@@ -60,15 +60,26 @@ async def announce(run_id: RunId, services: Services) -> None:
         await announcements.change(run_id, lambda now: replace(now, due_at=None))
         return
     try:
+        record = await announcements.change(run_id, lambda one: _alone(one, services.clock()))
+    except RateLimited as error:  # whoever is at it may have looked before the news
+        await nudge_at(run_id, later(services.clock(), error.retry_after * SECOND), services)
+        return
+    try:
         forge = (await services.forge()).on(record.installation_id, Repository(owner=run.owner, name=run.repo))
         due_at = await _Teller(run=run, record=record, forge=forge, services=services).tell()
     except (RateLimited, Unavailable, Upstream, Conflict) as error:
         _log.info("telling waits", extra={"run_id": run_id, "reason": error.code})
         seconds = error.retry_after if isinstance(error, RateLimited) else LOOK_AGAIN / SECOND
         due_at = later(services.clock(), seconds * SECOND)
-    await announcements.change(run_id, lambda now: replace(now, due_at=due_at))
+    await announcements.change(run_id, lambda now: replace(now, due_at=due_at, busy_until=EPOCH))
     if due_at is not None and (run.ended or due_at - services.clock() < LOOK_AGAIN):
         await nudge_at(run_id, due_at, services)
+
+
+def _alone(record: Announcement, now: Instant) -> Announcement:
+    if record.busy_until > now:
+        raise RateLimited("Somebody else is telling.", code="telling_busy", retry_after=2.0)
+    return record.held(now)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,7 +118,8 @@ class _Teller:
         await self._note(lambda record: record.having(step))
 
     async def _note(self, rule: Callable[[Announcement], Announcement]) -> None:
-        self.record = await self.services.telling.announcements.change(self.run.id, rule)
+        now = self.services.clock()
+        self.record = await self.services.telling.announcements.change(self.run.id, lambda one: rule(one).held(now))
 
     async def _begin(self, step: str) -> Instant | None:
         """Notes that ``step`` is tried; returns since when, if it was tried before."""

@@ -21,6 +21,9 @@ LOOK_AGAIN = 60 * SECOND
 CHECKS_GRACE = 3 * MINUTE
 """Time for a repository's checks to start after our push."""
 
+TELLER_HOLD = 4 * MINUTE
+"""A step with all its repetitions takes less; a teller that dies is followed by another after this."""
+
 GIVE_UP = 1 * DAY
 """After this the words are not news any more."""
 
@@ -33,6 +36,7 @@ class Announcement:
     """``number``: of the issue or pull request. ``due_at``: when to look again, None when all has been told.
 
     ``done``: the steps that were taken (or cannot be) and are never taken again. ``since``: when the step that may have been interrupted was first tried.
+    ``busy_until``: somebody is telling.
     """
 
     run_id: RunId
@@ -44,6 +48,11 @@ class Announcement:
     done: tuple[str, ...] = ()
     trying: str = ""
     since: Instant | None = None
+    busy_until: Instant = EPOCH
+
+    def held(self, now: Instant) -> Announcement:
+        """For one teller alone, and on from step to step: two at once would both find that nothing was told yet."""
+        return replace(self, busy_until=later(now, TELLER_HOLD))
 
     def did(self, step: str) -> bool:
         return step in self.done
