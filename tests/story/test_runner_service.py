@@ -69,11 +69,19 @@ def demo(tmp_path, **settings):
 
 
 def test_a_demo_that_fails_says_why_and_does_not_exit_with_zero(tmp_path):
-    process = demo(tmp_path, REHEARSAL_PACE_MS="0", ALLOWED_MODELS="claude-haiku-5-5")
+    process = demo(tmp_path, REHEARSAL_PACE_MS="0", RUN_BUDGET_USD="0.001")
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 1, said
     assert "The run ended as failed" in said
-    assert "claude-haiku-5-5" in said
+    assert "budget" in said
+
+
+def test_settings_that_contradict_each_other_are_refused_before_anything_starts(tmp_path):
+    process = demo(tmp_path, ALLOWED_MODELS="claude-haiku-5-5")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    assert "is not allowed here" in said
+    assert "ALLOWED_MODELS" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
