@@ -20,7 +20,7 @@ locals {
     }
   }
   # collections whose documents carry expire_at
-  expiring = ["chunks", "commands", "commands_keys", "deliveries", "nonces"]
+  expiring = ["chunks", "commands", "commands_keys", "deliveries", "missed", "nonces"]
   # never asked for by content, and large: indexing them would cost a write for each entry
   unindexed = { chunks = "data.events" }
 }

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from dispatcher.call import Call, reply
 from dispatcher.engine import announce as announcer
 from dispatcher.engine import execution
+from dispatcher.engine import reconcile as reconciler
 from dispatcher.engine import sweep as sweeper
 from infra.core.ids import parse_run_id
 from infra.wire import Announce, RunLaunch
@@ -15,6 +16,11 @@ from infra.wire import Announce, RunLaunch
 async def sweep(call: Call) -> Response:
     """``POST /internal/sweep``: one pass over everything that is overdue."""
     return reply(await sweeper.sweep(call.services))
+
+
+async def reconcile_deliveries(call: Call) -> Response:
+    """``POST /internal/reconcile-deliveries``: asks GitHub again for what it could not deliver."""
+    return reply(await reconciler.reconcile(call.services))
 
 
 async def announce(call: Call) -> Response:

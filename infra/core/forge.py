@@ -13,6 +13,7 @@ from typing import Protocol
 from infra.core.clock import Instant
 from infra.core.conversing import Conversing
 from infra.core.git_data import GitData
+from infra.core.hook import Hook
 from infra.core.reading import Reading
 from infra.core.repository import Repository
 
@@ -148,6 +149,10 @@ class Forge(Protocol):
 
     async def account(self, installation_id: int, login: str) -> Account:
         """Raises ``NotFound``."""
+        ...
+
+    def hook(self) -> Hook:
+        """The App's webhook, as the forge remembers it."""
         ...
 
     async def bot_identity(self) -> BotIdentity:

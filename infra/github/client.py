@@ -27,6 +27,7 @@ from infra.github import calls, files
 from infra.github.app_auth import AppCredentials, app_jwt
 from infra.github.conversing import Conversing
 from infra.github.git_data import GitData
+from infra.github.hook import GitHubHook
 from infra.github.pace import Pace
 from infra.github.protocol import Call
 from infra.github.reading import Reading
@@ -174,6 +175,11 @@ class GitHubForge:
             token_source=cached,
             pace=self._pace(installation_id),
             forget=cached.forget,
+        )
+
+    def hook(self) -> GitHubHook:
+        return GitHubHook(
+            transport=self._transport, token=lambda: app_jwt(self._credentials, self._clock()), pace=self._app_pace
         )
 
     async def bot_identity(self) -> BotIdentity:

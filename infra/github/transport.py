@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 from functools import cache
 from importlib.metadata import version
 from typing import TypeVar
@@ -77,14 +78,21 @@ class Transport:
     async def collect(self, call: Call[tuple[T, ...]], token: str, pace: Pace) -> tuple[T, ...]:
         """All pages of a list, at most ten."""
         found: tuple[T, ...] = ()
-        page: Call[tuple[T, ...]] | None = call
-        for _ in range(MAX_PAGES):
-            if page is None:
-                break
-            answer = await self._answer(page, token, pace)
-            found += decipher(page, answer)
-            page = next_page(page, answer)
+        async for values in self.pages(call, token, pace):
+            found += values
         return found
+
+    async def pages(
+        self, call: Call[tuple[T, ...]], token: str, pace: Pace, *, most: int = MAX_PAGES
+    ) -> AsyncIterator[tuple[T, ...]]:
+        """A list page by page, each asked for when it is wanted."""
+        page: Call[tuple[T, ...]] | None = call
+        for _ in range(most):
+            if page is None:
+                return
+            answer = await self._answer(page, token, pace)
+            yield decipher(page, answer)
+            page = next_page(page, answer)
 
     async def location(self, call: Call[bytes], token: str, pace: Pace) -> str:
         """Where GitHub says that a file is, instead of following it: a token must not go there. Raises what ``send`` raises."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import itertools
 import os
 import secrets
 import sys
@@ -41,6 +42,8 @@ from infra.settings import DispatcherSettings, RunnerSettings, names
 from infra.system_clock import system_clock
 
 SWEEP_SECONDS = 2.0
+RECONCILE_EVERY = 15
+"""Sweeps between two looks for missed deliveries."""
 
 
 @dataclass(slots=True)
@@ -180,7 +183,8 @@ class Stack:
         await pump.run(self._stop)
 
     async def _schedule(self, key: bytes) -> None:
-        """What Cloud Scheduler does in the cloud: a tick that makes the dispatcher sweep."""
+        """What Cloud Scheduler does in the cloud: ticks that make the dispatcher sweep, and look for deliveries that it missed."""
+        paths = itertools.cycle((*["sweep"] * RECONCILE_EVERY, "reconcile-deliveries"))
         async with httpx.AsyncClient(timeout=30.0, trust_env=False) as http:
             while not self._stop.is_set():
                 with contextlib.suppress(TimeoutError):
@@ -188,7 +192,7 @@ class Stack:
                     return
                 token = identity.issue(key, audience=self.url, now=system_clock())
                 with contextlib.suppress(httpx.TransportError):
-                    await http.post(f"{self.url}/internal/sweep", headers={"authorization": f"Bearer {token}"})
+                    await http.post(f"{self.url}/internal/{next(paths)}", headers={"authorization": f"Bearer {token}"})
 
     async def _watch(self) -> None:
         """Starts again what dies, as Cloud Run would."""

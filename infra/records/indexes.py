@@ -13,6 +13,7 @@ INDEXES: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "commands": ("sequence",),
     "announcements": ("due_at",),
     "deliveries": ("received_at", ("outcome", "received_at")),
+    "missed": ("next_at",),
     "subjects": ("wake_at",),
 }
 
@@ -21,5 +22,5 @@ COMPOSITE: tuple[tuple[str, tuple[str, ...]], ...] = tuple(
 )
 """(collection, fields) of the indexes that Firestore must be told of; the last field is the order, newest first."""
 
-EXPIRING = ("chunks", "commands", "commands_keys", "deliveries", "nonces")
+EXPIRING = ("chunks", "commands", "commands_keys", "deliveries", "missed", "nonces")
 """Collections whose documents have a time after which they may be removed: the store's TTL field ``expire_at``."""

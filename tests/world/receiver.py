@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +92,29 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def receiving(port: int = 0) -> AsyncIterator[Receiver]:
+async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+    """The app on a socket of this machine; its address."""
     listener = socket.create_server(("127.0.0.1", port))
-    receiver = Receiver(url=f"http://127.0.0.1:{listener.getsockname()[1]}")
-    app = Starlette(routes=[Route("/{path:path}", receiver.handle, methods=["POST"])])
     config = uvicorn.Config(
         app, lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=1, log_level="critical"
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        yield receiver
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        for event in receiver._held.values():
-            event.set()
         server.enough.set()
         await serving
         listener.close()
+
+
+@asynccontextmanager
+async def receiving(port: int = 0) -> AsyncIterator[Receiver]:
+    receiver = Receiver(url="")
+    app = Starlette(routes=[Route("/{path:path}", receiver.handle, methods=["POST"])])
+    async with served(app, port) as receiver.url:
+        try:
+            yield receiver
+        finally:
+            for event in receiver._held.values():
+                event.set()
