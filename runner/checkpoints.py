@@ -34,8 +34,6 @@ class Checkpoints:
 
     def turn(self) -> None:
         """A turn is over: the first one is kept at once, later ones when it is time."""
-        if self.snapshots.place.own_tree:
-            return  # a person's folder stays where it is
         now = self.clock()
         due = self._last is None or now - self._last >= self.every_seconds * SECOND
         if due and (self._work is None or self._work.done()):
@@ -54,6 +52,8 @@ class Checkpoints:
         await self._take(at_work=False)
 
     async def _take(self, *, at_work: bool) -> None:
+        if self.snapshots.place.own_tree:
+            return  # a person's folder stays where it is
         base_sha = self.lease.claimed.assignment.base_sha
         try:
             snapshot = await self.snapshots.take(self.session_id, at_work=at_work)

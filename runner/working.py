@@ -108,6 +108,8 @@ class Working:
                 raise
             finally:
                 await to_the_end(checkpoints.stop())
+            if result.ok and result.session_id:  # a follow-up goes on from the last word
+                await checkpoints.last()
         await self.evidence.compare(result.reported)
         if result.failure is not None:
             self.evidence.outcome = result.failure

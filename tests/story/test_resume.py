@@ -91,3 +91,13 @@ def test_what_a_stopped_agent_had_done_is_kept_for_people(slow_up):
     bundle = up.http.get(f"/api/runs/{run_id}/artifacts/partial.bundle").raise_for_status().content
     assert bundle.startswith(b"# v2 git bundle")
     assert up.pulls("invoices") == []
+
+
+def test_a_follow_up_goes_on_from_the_last_word_of_the_conversation(up):
+    first = up.dispatch().json()
+    answer = up.http.post(f"/api/runs/{first['run_id']}/continue", json={"task": "Now say what you did."})
+    assert answer.is_success, answer.text
+    run = up.ended(answer.json()["id"])
+    assert run["status"] in {"succeeded", "no_changes"}, up.logs()
+    assert "resumed" in [data.get("code") for data in said(up, run["id"], "info")]
+    assert said(up, run["id"], "usage")[-1]["input_tokens"] > 20_000  # the whole conversation before it was heard again
