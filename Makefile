@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TESTED := $(VENV)/.tested
+SOURCES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 2>/dev/null))
 
-.PHONY: demo up test test-full check format docs bench lock clean
+.PHONY: demo up test again test-full check format docs bench lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP) ## the main job, start to finish: a dispatch call becomes a pull request
@@ -13,8 +15,15 @@ demo: $(STAMP) ## the main job, start to finish: a dispatch call becomes a pull 
 up: $(STAMP) ## everything, staying up; prints addresses and (once) the admin key
 	@$(BIN)/pullwright up
 
-test: $(STAMP) ## every test of the quick level
+test: $(if $(AGAIN),again,$(TESTED)) ## every test of the quick level; at once when no file has changed since they passed (AGAIN=1 runs them anyway)
+	@echo "passed: $$(cat $(TESTED))"
+
+again: $(STAMP)
 	@$(BIN)/pytest -q --numprocesses auto --dist loadfile
+	@date -u '+%F %T UTC' > $(TESTED)
+
+$(TESTED): $(STAMP) $(SOURCES)
+	@$(MAKE) --no-print-directory again
 
 test-full: $(STAMP) ## the long level too
 	@$(BIN)/pytest -q --numprocesses auto --dist loadfile -m "full or not full"
