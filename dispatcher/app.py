@@ -14,7 +14,18 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dispatcher import audit
-from dispatcher.api import deliveries, events, health, installations, internal, new_runs, openapi, runs, sessions
+from dispatcher.api import (
+    config,
+    deliveries,
+    events,
+    health,
+    installations,
+    internal,
+    new_runs,
+    openapi,
+    runs,
+    sessions,
+)
 from dispatcher.api.commands import send_command
 from dispatcher.api.errors import crash_reply, error_reply
 from dispatcher.call import Call
@@ -62,6 +73,9 @@ ROUTES: tuple[Rule, ...] = (
     Rule("GET", "/api/projects/{project}/agentic-sessions/{name}", sessions.get_session, Access.READ),
     Rule("DELETE", "/api/projects/{project}/agentic-sessions/{name}", sessions.delete_session, Access.EXECUTE),
     Rule("GET", "/api/deliveries", deliveries.list_deliveries, Access.READ),
+    Rule("GET", "/config", config.show, Access.ADMIN),
+    Rule("POST", "/config", config.store, Access.ADMIN),
+    Rule("DELETE", "/config", config.clear, Access.ADMIN),
     Rule("POST", "/internal/sweep", internal.sweep, Access.INTERNAL),
     Rule("POST", "/internal/reconcile-deliveries", internal.reconcile_deliveries, Access.INTERNAL),
     Rule("POST", "/internal/announce", internal.announce, Access.INTERNAL),

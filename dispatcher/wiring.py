@@ -201,27 +201,30 @@ def _executions(settings: DispatcherSettings) -> Callable[[], Executions]:
 
 
 def _forge(settings: DispatcherSettings, platform: PlatformSecrets, clock: Clock) -> Callable[[], Awaitable[Forge]]:
-    """Connected at first use: the App's key may be stored after the start."""
-    connected: list[Forge] = []
+    """Connected at first use, and anew when the App's credentials have changed: they may be stored after the start."""
+    connected: dict[tuple[bytes, bytes], Forge] = {}
 
     async def connect_forge() -> Forge:
-        if not connected:
-            connected.append(await _github(settings, platform, clock))
-        return connected[0]
+        credentials = (await platform.one(APP_ID), await platform.one(APP_PRIVATE_KEY))
+        if credentials not in connected:
+            before = list(connected.values())
+            connected.clear()
+            connected[credentials] = _github(settings, *credentials, clock)
+            for forge in before:
+                await forge.close()
+        return connected[credentials]
 
     return connect_forge
 
 
-async def _github(settings: DispatcherSettings, platform: PlatformSecrets, clock: Clock) -> Forge:
+def _github(settings: DispatcherSettings, app_id: bytes, private_key: bytes, clock: Clock) -> Forge:
     from infra.github.app_auth import AppCredentials
     from infra.github.client import GitHubForge
 
-    app_id = (await platform.one(APP_ID)).decode()
-    private_key = (await platform.one(APP_PRIVATE_KEY)).decode()
     return GitHubForge.connect(
         api_url=settings.github_api_url,
         git_url=settings.github_url,
-        credentials=AppCredentials(app_id, private_key),
+        credentials=AppCredentials(app_id.decode(), private_key.decode()),
         clock=clock,
     )
 

@@ -19,6 +19,7 @@ INTERNAL_KEY = "internal-key"
 WEBHOOK_SECRET = "github-webhook-secret"  # noqa: S105 – a name, not a value
 APP_ID = "github-app-id"
 APP_PRIVATE_KEY = "github-app-private-key"
+APP_INSTALLATION = "github-installation-id"
 ANTHROPIC_API_KEY = "anthropic-api-key"
 ANTHROPIC_AUTH_TOKEN = "anthropic-auth-token"  # noqa: S105 – a name, not a value
 CLAUDE_CODE_OAUTH_TOKEN = "claude-code-oauth-token"  # noqa: S105 – a name, not a value
@@ -40,6 +41,10 @@ class PlatformSecrets:
     async def one(self, name: str) -> bytes:
         """The current value. Raises ``Unavailable`` with a sentence that names the setting."""
         return (await self.current(name))[0]
+
+    def forget(self, name: str) -> None:
+        """The value has changed: this process reads it anew; others do within minutes."""
+        self._cache.pop(name, None)
 
     async def current(self, name: str) -> tuple[bytes, ...]:
         """Newest first; during a rotation the value before it is still there. Raises ``Unavailable`` when there is none."""

@@ -15,9 +15,10 @@ from dotenv import dotenv_values
 from rich.console import Console
 
 from infra.core.access import Permission, new_api_key
-from infra.core.errors import Invalid, PullwrightError
+from infra.core.errors import PullwrightError
 from infra.core.store import Documents
 from infra.local.project_cli import secret, validate
+from infra.platform_secrets import APP_ID, APP_PRIVATE_KEY, PlatformSecrets
 from infra.settings import DispatcherSettings, RunnerSettings, check_known, load, names, required
 from infra.system_clock import system_clock
 
@@ -67,15 +68,33 @@ def replay(
 @app.command()
 def doctor(
     cloud: Annotated[bool, typer.Option("--cloud", help="Look at a Google Cloud project.")] = False,
+    data: Annotated[Path, typer.Option(help="Where local state is kept.")] = Path(".data"),
     project: Annotated[str, typer.Option(help="Its id.", envvar="GOOGLE_CLOUD_PROJECT")] = "",
     region: Annotated[str, typer.Option(help="Where it is deployed.", envvar="GOOGLE_CLOUD_REGION")] = "us-central1",
 ) -> None:
-    """Look for what is wrong, and say what to type."""
+    """Look for what is wrong with the GitHub App, or in the cloud, and say what to type or to click."""
     if not cloud:
-        raise Invalid(
-            "doctor needs to know what to look at.", code="missing_option", hint="Say: pullwright doctor --cloud"
-        )
+        raise typer.Exit(_run(_github_doctor(data.resolve(), _given())))
     raise typer.Exit(_run(_cloud_doctor(required(project, "GOOGLE_CLOUD_PROJECT"), region)))
+
+
+async def _github_doctor(data: Path, given: Mapping[str, str]) -> int:
+    from infra.github.app_auth import AppCredentials
+    from infra.github.doctor import Examination
+    from infra.local.findings import show
+    from infra.local.secrets import FileSecrets
+
+    settings = load(DispatcherSettings, given)
+    stored = {APP_ID: settings.github_app_id, APP_PRIVATE_KEY: settings.github_app_private_key}
+    secrets = PlatformSecrets(store=FileSecrets(data / "secrets", entropy=os.urandom), given=stored, clock=system_clock)
+    app_id, private_key = (await secrets.one(APP_ID)).decode(), (await secrets.one(APP_PRIVATE_KEY)).decode()
+    examination = Examination(
+        api_url=settings.github_api_url,
+        credentials=AppCredentials(app_id, private_key),
+        webhook_url=f"{settings.own_url}/webhook/github",
+        clock=system_clock,
+    )
+    return show(_console, await examination.findings())
 
 
 async def _cloud_doctor(project: str, region: str) -> int:

@@ -91,8 +91,14 @@ def test_adapters_do_not_import_each_other():
     assert offences(allowed) == []
 
 
-# webhook.py is pure and on the way of every delivery; rest of the forge client is reached through its port
-PURE_ADAPTERS = ("infra.github.webhook", "infra.github.events", "infra.github.payloads", "infra.github.occasions")
+# these do no I/O: the webhook's are on the way of every delivery, app_auth reads a key; the forge's client is reached through its port
+PURE_ADAPTERS = (
+    "infra.github.app_auth",
+    "infra.github.webhook",
+    "infra.github.events",
+    "infra.github.payloads",
+    "infra.github.occasions",
+)
 
 
 def test_programs_name_adapters_only_in_their_wiring():
