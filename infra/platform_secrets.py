@@ -19,7 +19,6 @@ INTERNAL_KEY = "internal-key"
 WEBHOOK_SECRET = "github-webhook-secret"  # noqa: S105 – a name, not a value
 APP_ID = "github-app-id"
 APP_PRIVATE_KEY = "github-app-private-key"
-APP_INSTALLATION = "github-installation-id"
 ANTHROPIC_API_KEY = "anthropic-api-key"
 ANTHROPIC_AUTH_TOKEN = "anthropic-auth-token"  # noqa: S105 – a name, not a value
 CLAUDE_CODE_OAUTH_TOKEN = "claude-code-oauth-token"  # noqa: S105 – a name, not a value

@@ -12,10 +12,12 @@ from starlette.responses import Response
 from dispatcher.call import KIB, Call, reply
 from dispatcher.services import Services
 from infra.core.errors import Conflict, Unavailable
-from infra.platform_secrets import APP_ID, APP_INSTALLATION, APP_PRIVATE_KEY, WEBHOOK_SECRET
+from infra.core.store import Delete, Put
+from infra.platform_secrets import APP_ID, APP_PRIVATE_KEY, WEBHOOK_SECRET
 from infra.wire import Strict
 
-STORED = (APP_ID, APP_PRIVATE_KEY, WEBHOOK_SECRET, APP_INSTALLATION)
+STORED = (APP_ID, APP_PRIVATE_KEY, WEBHOOK_SECRET)
+_INSTALLATION = "settings/github-installation"
 _NO_STORE = {"cache-control": "no-store"}
 
 
@@ -46,11 +48,13 @@ async def store(call: Call) -> Response:
         APP_PRIVATE_KEY: normalize_pem(given.private_key),
         WEBHOOK_SECRET: given.webhook_secret.encode(),
     }
-    if given.installation_id is not None:
-        values[APP_INSTALLATION] = str(given.installation_id).encode()
     for name, value in values.items():
         await services.secrets.put(name, value)
         services.platform.forget(name)
+    installation = (
+        Delete(_INSTALLATION) if given.installation_id is None else Put(_INSTALLATION, {"id": given.installation_id})
+    )
+    await services.store.commit(installation)
     return reply(await _view(services), headers=_NO_STORE)
 
 
@@ -61,6 +65,7 @@ async def clear(call: Call) -> Response:
     for name in STORED:
         await services.secrets.delete(name)
         services.platform.forget(name)
+    await services.store.commit(Delete(_INSTALLATION))
     return reply(await _view(services), headers=_NO_STORE)
 
 
@@ -80,16 +85,17 @@ async def _view(services: Services) -> dict[str, Any]:
         (APP_ID, "appId"),
         (APP_PRIVATE_KEY, "privateKey"),
         (WEBHOOK_SECRET, "webhookSecret"),
-        (APP_INSTALLATION, "installationId"),
     ):
         value = await _value(services, name)
         source = "none" if value is None else "environment" if services.platform.given.get(name) else "store"
         entry: dict[str, Any] = {"set": value is not None, "source": source}
-        if value is not None and name in {APP_ID, APP_INSTALLATION}:
+        if value is not None and name == APP_ID:
             entry["value"] = value.decode()
         elif value is not None:
             entry["fingerprint"] = _fingerprint(name, value)
         shown[key] = entry
+    installation = await services.store.get(_INSTALLATION)
+    shown["installationId"] = installation.data["id"] if installation else None
     return {**shown, "complete": all(shown[key]["set"] for key in ("appId", "privateKey", "webhookSecret"))}
 
 

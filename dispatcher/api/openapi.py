@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from dispatcher.api import internal, new_runs, sessions
+from dispatcher.api import config, internal, new_runs, sessions
 from dispatcher.api.commands import CommandBody, send_command
 from dispatcher.call import Call, reply
 from dispatcher.doors.workflow_dispatch import DispatchBody, dispatch_workflow
@@ -39,6 +39,7 @@ BODIES: Mapping[Handler, Any] = {
     new_runs.continue_run: new_runs.FollowUpBody,
     new_runs.fork_run: new_runs.FollowUpBody,
     sessions.create_session: sessions.SessionBody,
+    config.store: config.Credentials,
     lease.claim: ClaimRequest,
     lease.heartbeat: Heartbeat,
     lease.release: Release,

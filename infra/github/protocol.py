@@ -79,12 +79,9 @@ class Call(Generic[T]):
         return self.method != "GET" and not self.quiet
 
     def headers(self, authorization: str, user_agent: str) -> dict[str, str]:
-        return {
-            "accept": self.accept,
-            "authorization": authorization,
-            "user-agent": user_agent,
-            "x-github-api-version": API_VERSION,
-        }
+        """``authorization`` empty: for the few calls that take none."""
+        proof = {"authorization": authorization} if authorization else {}
+        return {"accept": self.accept, **proof, "user-agent": user_agent, "x-github-api-version": API_VERSION}
 
 
 @dataclass(frozen=True, slots=True)

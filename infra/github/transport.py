@@ -185,7 +185,7 @@ class Transport:
             self._address(call),
             params=call.params,
             json=call.json,
-            headers=call.headers(f"Bearer {token}", user_agent()) | extra,
+            headers=call.headers(f"Bearer {token}" if token else "", user_agent()) | extra,
             timeout=self._timeout,
         )
         response = await self._http.send(request, stream=True, follow_redirects=False)

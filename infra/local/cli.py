@@ -18,6 +18,7 @@ from infra.core.access import Permission, new_api_key
 from infra.core.errors import PullwrightError
 from infra.core.store import Documents
 from infra.local.project_cli import secret, validate
+from infra.local.setup_cli import setup
 from infra.platform_secrets import APP_ID, APP_PRIVATE_KEY, PlatformSecrets
 from infra.settings import DispatcherSettings, RunnerSettings, check_known, load, names, required
 from infra.system_clock import system_clock
@@ -28,6 +29,7 @@ app = typer.Typer(
 keys = typer.Typer(no_args_is_help=True, help="API keys of an installation.")
 app.add_typer(keys, name="keys")
 app.add_typer(secret, name="secret")
+app.add_typer(setup, name="setup")
 app.command()(validate)
 
 DEFAULT_PORT = 3001

@@ -34,7 +34,7 @@ async def test_what_was_stored_is_shown_without_a_secret_and_works_at_once(plane
     assert shown.headers["cache-control"] == "no-store"
     view = shown.json()
     assert view["appId"] == {"set": True, "source": "store", "value": str(APP_ID)}
-    assert view["installationId"]["value"] == "7"
+    assert view["installationId"] == 7
     assert view["privateKey"]["fingerprint"].startswith("SHA256:")
     assert view["webhookSecret"]["fingerprint"].startswith("sha256:")
     assert "PRIVATE KEY" not in shown.text

@@ -6,6 +6,7 @@ import re
 import jsonschema
 import pytest
 
+from infra.core.ask import Via
 from infra.core.conversing import CheckRun, Conclusion, NewCheck, Reaction, Spoken
 from infra.core.forge import NewPullRequest
 from infra.core.git_data import TreeEntry
@@ -76,6 +77,12 @@ SENT = {
     reading_calls.changed_files: [(REPO, 7)],
     reading_calls.membership: [("octo-org", "backend", "octocat")],
     reading_calls.app_behind: [("ci[bot]",)],
+    reading_calls.said_on: [(REPO, 7)],
+    reading_calls.lines_said_on: [(REPO, 7)],
+    reading_calls.linked: [(REPO, 7)],
+    reading_calls.notes_of: [(REPO, 7)],
+    reading_calls.job_log: [(REPO, 7)],
+    reading_calls.rendered: [(REPO, via, 7) for via in (Via.ISSUE, Via.COMMENT, Via.LINE)],
 }
 
 

@@ -76,6 +76,7 @@ def test_adapters_do_not_import_each_other():
         "infra.local.cli",
         "infra.local.stack",
         "infra.local.replay",
+        "infra.local.setup_cli",
         "infra.local.demo",
         "infra.local.bootstrap",
         "infra.local.terminal_view",

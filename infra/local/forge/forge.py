@@ -29,6 +29,7 @@ from infra.local.forge.git.initial import File
 from infra.local.forge.git.smart_http import SmartHttp
 from infra.local.forge.integration import App, Installation
 from infra.local.forge.issue import Issue
+from infra.local.forge.manifest import Manifests
 from infra.local.forge.pages.site import Site
 from infra.local.forge.repository import Repository
 from infra.local.forge.rest.limits import RateLimits
@@ -66,6 +67,7 @@ class Forge:
             git=SmartHttp(self.world),
             rest=routes,
             site=Site(self.world),
+            manifests=Manifests(self.world),
             admin=Admin(self, _admin_token(self.admin_token_file, entropy)),
             faults=self.faults,
             calls=self.calls,

@@ -11,6 +11,8 @@ from infra.local.forge.calls import Calls, Served
 from infra.local.forge.faults import Fault, Faults
 from infra.local.forge.git.cgi import Message, Receive, Scope, Send
 from infra.local.forge.git.smart_http import SmartHttp, is_git
+from infra.local.forge.manifest import FORM as MANIFEST_FORM
+from infra.local.forge.manifest import Manifests
 from infra.local.forge.pages.site import Site
 from infra.local.forge.rest.graphql import PATH as GRAPHQL
 from infra.local.forge.rest.router import PREFIX, Rest
@@ -24,11 +26,20 @@ class Front:
     """``abort``: breaks the TCP connection of a request, given its client address."""
 
     def __init__(
-        self, *, git: SmartHttp, rest: Rest, site: Site, admin: Application, faults: Faults, calls: Calls
+        self,
+        *,
+        git: SmartHttp,
+        rest: Rest,
+        site: Site,
+        manifests: Manifests,
+        admin: Application,
+        faults: Faults,
+        calls: Calls,
     ) -> None:
         self._git = git
         self._rest = rest
         self._site = site
+        self._manifests = manifests
         self._admin = admin
         self._faults = faults
         self._calls = calls
@@ -80,6 +91,8 @@ class Front:
         path = scope["path"]
         if path.startswith(ADMIN) and path != "/_forge/style.css":
             return self._admin
+        if path == MANIFEST_FORM:
+            return self._manifests
         if path in {PREFIX, GRAPHQL} or path.startswith(f"{PREFIX}/"):
             return self._rest
         return self._git if is_git(path) else self._site

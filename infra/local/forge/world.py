@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from infra.core.clock import HOUR, Clock
 from infra.core.ids import Entropy
@@ -53,6 +54,7 @@ class World:
         self._database = Database(data / "forge.sqlite")
         self._open_tables(self._database)
         self.webhooks = Webhooks(self)
+        self.manifests: dict[str, dict[str, Any]] = {}  # code → what it is exchanged for; lost with the process
         account.ensure(self, operator)
 
     def _open_tables(self, database: Database) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from infra.local.forge import account, delivery, integration, repository, token, webhooks
+from infra.local.forge import account, delivery, integration, manifest, repository, token, webhooks
 from infra.local.forge.delivery import Delivery
 from infra.local.forge.integration import App, Installation
 from infra.local.forge.problem import Refusal, not_found
@@ -33,6 +33,11 @@ async def get_app(call: Call) -> Reply:
     app = _app(call)
     count = len(call.world.installations.where(lambda row: row.app == app.id))
     return Reply(data={**integration.shape_app(call.world, app), "installations_count": count})
+
+
+async def convert_manifest(call: Call) -> Reply:
+    """``POST /app-manifests/{code}/conversions``: the code is the proof, once."""
+    return Reply(status=201, data=found(manifest.taken(call.world, call.parameters["code"])))
 
 
 async def list_installations(call: Call) -> Reply:

@@ -62,6 +62,7 @@ _ROUTES = (
     Route("GET", "/apps/{slug}", repositories.get_app_by_slug, Rule.ANYONE),
     # Apps
     Route("GET", "/app", app.get_app, Rule.APP),
+    Route("POST", "/app-manifests/{code}/conversions", app.convert_manifest, Rule.ANYONE),
     Route("GET", "/app/installations", app.list_installations, Rule.APP),
     Route("GET", "/app/installations/{installation:int}", app.get_installation, Rule.APP),
     Route("POST", "/app/installations/{installation:int}/access_tokens", app.create_token, Rule.APP),
