@@ -10,6 +10,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -29,6 +30,7 @@ from infra.core.model_access import (
 )
 from infra.core.outlets import parse_outlets
 from infra.core.publish_policy import DEFAULT_BRANCH_TEMPLATE, CommitMode, PublishPolicy
+from infra.foreign_settings import FOREIGN
 
 Url = Annotated[str, Meta(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")]
 
@@ -276,6 +278,8 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
     def __post_init__(self) -> None:
         parse_allow_list(self.allowed_domain_list)
         self._check_executor()
+        self._check_lease()
+        self._check_platform()
         if self.platform == "google":
             _need(
                 self,
@@ -309,6 +313,34 @@ class DispatcherSettings(GoogleSettings, frozen=True, kw_only=True, rename=str.u
     def _model_credentials(self) -> tuple[str, ...]:
         """The variables that hold one."""
         return tuple(name for name in CREDENTIALS.values() if getattr(self, name.lower()))
+
+    def _check_lease(self) -> None:
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise Invalid(
+                f"HEARTBEAT_SECONDS={self.heartbeat_seconds:g} is too seldom for LEASE_SECONDS={self.lease_seconds:g}: one lost heartbeat would lose the run.",
+                code="contradictory_settings",
+                hint="A lease has to be at least two heartbeats long.",
+            )
+
+    def _check_platform(self) -> None:
+        """What belongs to the cloud is not quietly left unused, and tokens do not travel in clear text."""
+        if self.platform == "local":
+            cloud = [name for name in ("artifact_bucket", "invoker_service_account") if getattr(self, name)]
+            if cloud:
+                raise Invalid(
+                    f"{cloud[0].upper()} has no meaning with PLATFORM=local.",
+                    code="contradictory_settings",
+                    hint=f"Set PLATFORM=google, or unset {cloud[0].upper()}.",
+                )
+            return
+        for name in ("public_url", "claude_cloud_run_url"):
+            url = urlsplit(getattr(self, name))
+            if url.scheme == "http" and url.hostname not in {"127.0.0.1", "localhost"}:
+                raise Invalid(
+                    f"{name.upper()} starts with http://, and tokens would travel in clear text.",
+                    code="contradictory_settings",
+                    hint="Use the https:// address.",
+                )
 
     def _check_executor(self) -> None:
         if self.platform == "local" and self.executor == "job":
@@ -483,6 +515,8 @@ def check_known(given: Mapping[str, Any], *kinds: type[Common], extra: tuple[str
     known = {name for kind in kinds for name in names(kind)} | set(extra)
     for name in given:
         if name not in known:
+            if name in FOREIGN:
+                raise Invalid(f"{name} is not a setting here.", code="unknown_setting", hint=FOREIGN[name])
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]}?" if near else "docs/settings.md lists all settings."
             raise Invalid(f"{name} is not a setting.", code="unknown_setting", hint=hint)

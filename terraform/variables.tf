@@ -151,6 +151,10 @@ variable "settings" {
   type        = map(string)
   default     = {}
   validation {
+    condition     = alltrue([for name in keys(var.settings) : contains(jsondecode(file("${path.module}/settings.json")).dispatcher, name)])
+    error_message = "docs/settings.md has no such setting of the dispatcher: ${join(", ", [for name in keys(var.settings) : name if !contains(jsondecode(file("${path.module}/settings.json")).dispatcher, name)])}."
+  }
+  validation {
     condition     = alltrue([for name in keys(var.settings) : can(regex("^[A-Z][A-Z0-9_]*$", name)) && !can(regex("(KEY|TOKEN|SECRET|PASSWORD)$", name))])
     error_message = "Names are upper case, and secrets do not belong here: store them with gcloud secrets versions add."
   }
@@ -160,6 +164,10 @@ variable "runner_settings" {
   description = "More settings for runners, by variable name as in docs/settings.md, such as { RUNNER_SANDBOX = \"require\" }."
   type        = map(string)
   default     = {}
+  validation {
+    condition     = alltrue([for name in keys(var.runner_settings) : contains(jsondecode(file("${path.module}/settings.json")).runner, name)])
+    error_message = "docs/settings.md has no such setting of the runner: ${join(", ", [for name in keys(var.runner_settings) : name if !contains(jsondecode(file("${path.module}/settings.json")).runner, name)])}."
+  }
   validation {
     condition     = alltrue([for name in keys(var.runner_settings) : can(regex("^[A-Z][A-Z0-9_]*$", name)) && !can(regex("(KEY|TOKEN|SECRET|PASSWORD)$", name))])
     error_message = "Names are upper case, and a runner holds no secret."

@@ -3,13 +3,15 @@
 ``python -m tests.docs`` writes them; ``tests/shape/test_docs.py`` fails when they are out of date.
 """
 
+import json
 from pathlib import Path
 
 from dispatcher.app import ROUTES, Access
 from infra.core.commands import COMMANDS
 from infra.core.run import TERMINAL, TRANSITIONS, State
 from infra.core.timeline import EventType
-from infra.settings import Common, DispatcherSettings, RunnerSettings, describe
+from infra.foreign_settings import FOREIGN
+from infra.settings import Common, DispatcherSettings, RunnerSettings, describe, names
 from tests.costs import tables
 from tests.safety import attacks, servers, uncovered
 
@@ -36,8 +38,22 @@ def settings() -> str:
             "## Runner",
             *_table(row for row in describe(RunnerSettings) if row[0] not in shared),
             "",
+            "## Names from similar systems",
+            "",
+            "These are refused in a settings file, each with what to do instead.",
+            "",
+            "| variable | instead |",
+            "|---|---|",
+            *(f"| `{name}` | {sentence} |" for name, sentence in FOREIGN.items()),
+            "",
         ]
     )
+
+
+def known_settings() -> str:
+    """What ``terraform/variables.tf`` checks names against."""
+    known = {"dispatcher": names(DispatcherSettings), "runner": names(RunnerSettings)}
+    return json.dumps(known, indent=2) + "\n"
 
 
 def _table(rows) -> list[str]:
@@ -118,6 +134,7 @@ def files() -> dict[Path, str]:
     return {
         pages / "agents.md": _between(pages / "agents.md", commands=commands()),
         pages / "settings.md": settings(),
+        ROOT / "terraform" / "settings.json": known_settings(),
         pages / "run-states.md": states(),
         pages / "api.md": _between(pages / "api.md", routes=routes()),
         pages / "costs.md": _between(pages / "costs.md", figures=tables()),

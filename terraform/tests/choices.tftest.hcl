@@ -161,6 +161,22 @@ run "a_secret_among_the_settings" {
   expect_failures = [var.settings]
 }
 
+run "a_setting_that_nothing_reads" {
+  command = plan
+  variables {
+    settings = { RUN_BUGDET_USD = "5" }
+  }
+  expect_failures = [var.settings]
+}
+
+run "a_setting_of_the_other_program" {
+  command = plan
+  variables {
+    runner_settings = { RUN_BUDGET_USD = "5" }
+  }
+  expect_failures = [var.runner_settings]
+}
+
 run "a_proxy_without_a_network" {
   command = plan
   variables {
