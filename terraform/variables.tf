@@ -146,13 +146,23 @@ variable "max_concurrent_runs" {
   }
 }
 
+# every setting's name, by program, as the generated page has them
+locals {
+  settings_page = { for part in split("\n## ", file("${path.module}/../docs/settings.md")) :
+    split("\n", part)[0] => [for match in regexall("(?m)^\\| `([A-Z][A-Z0-9_]*)` \\|", part) : match[0]]
+  }
+  known_settings = { for program in ["Dispatcher", "Runner"] :
+    lower(program) => concat(local.settings_page["Both programs"], local.settings_page[program])
+  }
+}
+
 variable "settings" {
   description = "More settings for the dispatcher, by variable name as in docs/settings.md, such as { RUN_BUDGET_USD = \"2.50\" }. No secrets: those are in Secret Manager."
   type        = map(string)
   default     = {}
   validation {
-    condition     = alltrue([for name in keys(var.settings) : contains(jsondecode(file("${path.module}/settings.json")).dispatcher, name)])
-    error_message = "docs/settings.md has no such setting of the dispatcher: ${join(", ", [for name in keys(var.settings) : name if !contains(jsondecode(file("${path.module}/settings.json")).dispatcher, name)])}."
+    condition     = alltrue([for name in keys(var.settings) : contains(local.known_settings.dispatcher, name)])
+    error_message = "docs/settings.md has no such setting of the dispatcher: ${join(", ", [for name in keys(var.settings) : name if !contains(local.known_settings.dispatcher, name)])}."
   }
   validation {
     condition     = alltrue([for name in keys(var.settings) : can(regex("^[A-Z][A-Z0-9_]*$", name)) && !can(regex("(KEY|TOKEN|SECRET|PASSWORD)$", name))])
@@ -165,8 +175,8 @@ variable "runner_settings" {
   type        = map(string)
   default     = {}
   validation {
-    condition     = alltrue([for name in keys(var.runner_settings) : contains(jsondecode(file("${path.module}/settings.json")).runner, name)])
-    error_message = "docs/settings.md has no such setting of the runner: ${join(", ", [for name in keys(var.runner_settings) : name if !contains(jsondecode(file("${path.module}/settings.json")).runner, name)])}."
+    condition     = alltrue([for name in keys(var.runner_settings) : contains(local.known_settings.runner, name)])
+    error_message = "docs/settings.md has no such setting of the runner: ${join(", ", [for name in keys(var.runner_settings) : name if !contains(local.known_settings.runner, name)])}."
   }
   validation {
     condition     = alltrue([for name in keys(var.runner_settings) : can(regex("^[A-Z][A-Z0-9_]*$", name)) && !can(regex("(KEY|TOKEN|SECRET|PASSWORD)$", name))])

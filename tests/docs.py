@@ -3,7 +3,6 @@
 ``python -m tests.docs`` writes them; ``tests/shape/test_docs.py`` fails when they are out of date.
 """
 
-import json
 from pathlib import Path
 
 from dispatcher.app import ROUTES, Access
@@ -11,7 +10,7 @@ from infra.core.commands import COMMANDS
 from infra.core.run import TERMINAL, TRANSITIONS, State
 from infra.core.timeline import EventType
 from infra.foreign_settings import FOREIGN
-from infra.settings import Common, DispatcherSettings, RunnerSettings, describe, names
+from infra.settings import Common, DispatcherSettings, RunnerSettings, describe
 from tests.costs import tables
 from tests.safety import attacks, servers, uncovered
 
@@ -48,12 +47,6 @@ def settings() -> str:
             "",
         ]
     )
-
-
-def known_settings() -> str:
-    """What ``terraform/variables.tf`` checks names against."""
-    known = {"dispatcher": names(DispatcherSettings), "runner": names(RunnerSettings)}
-    return json.dumps(known, indent=2) + "\n"
 
 
 def _table(rows) -> list[str]:
@@ -134,7 +127,6 @@ def files() -> dict[Path, str]:
     return {
         pages / "agents.md": _between(pages / "agents.md", commands=commands()),
         pages / "settings.md": settings(),
-        ROOT / "terraform" / "settings.json": known_settings(),
         pages / "run-states.md": states(),
         pages / "api.md": _between(pages / "api.md", routes=routes()),
         pages / "costs.md": _between(pages / "costs.md", figures=tables()),

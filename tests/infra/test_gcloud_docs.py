@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +72,21 @@ def test_the_pages_say_what_they_are_known_for():
     ):
         assert [command for command in deploy if command.startswith(start)], start
     assert len(deploy) > 40
+    assert len(OURS) == 2
+
+
+OURS = [
+    line.split()[1:]
+    for line in (gcloud_commands.ROOT / "docs" / "deploy.md").read_text().splitlines()
+    if line.startswith(".venv/bin/pullwright ")
+]
+
+
+@pytest.mark.parametrize("command", OURS, ids=" ".join)
+def test_our_own_commands_have_these_options(command):
+    program = Path(sys.executable).parent / "pullwright"
+    done = subprocess.run([str(program), *command, "--help"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(bool(MISSING), reason=MISSING)

@@ -31,6 +31,8 @@ class Terraform:
     @classmethod
     def copy(cls, folder, provider):
         shutil.copytree(ROOT / "terraform", folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+        (folder.parent / "docs").mkdir()
+        shutil.copy(ROOT / "docs" / "settings.md", folder.parent / "docs")  # names of settings are checked against it
         (folder / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
         made = cls(folder, provider)
         done = made("init", "-input=false")
