@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 FOREIGN: Mapping[str, str] = {
-    "ALLOW_SELF_SIGNED": "Certificates are always checked; name the file of your own authority in SSL_CERT_FILE.",
     "BACKEND_URL": "The dispatcher's address is PUBLIC_URL for itself and GATEWAY_URL for a runner.",
-    "CLAUDE_COMMAND": "The agent's program comes with the runner and is not a command line of yours.",
     "DATABASE_URL": "There is no SQL server: state is in DATA_DIR, or in FIRESTORE_DATABASE with PLATFORM=google.",
     "GITHUB_TOKEN": "Each run gets a token of its own from the App: set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY.",
     "JWT_SECRET": "What signs run tokens is made at the first start, or is the secret run-token-key.",

@@ -56,7 +56,9 @@ def test_names_from_elsewhere_are_read_by_nobody():
 
 
 NAMED = [
+    "ALLOW_SELF_SIGNED",
     "ANTHROPIC_API_KEY",
+    "CLAUDE_COMMAND",
     "CLAUDE_CLOUD_RUN_URL",
     "CLAUDE_CODE_OAUTH_TOKEN",
     "CONTAINER_ID",
