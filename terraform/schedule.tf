@@ -2,7 +2,7 @@
 
 locals {
   schedules = {
-    sweep = { cron = "* * * * *", path = "/internal/sweep", what = "Launches again what lost its runner, ends what ran out of time" }
+    sweep     = { cron = "* * * * *", path = "/internal/sweep", what = "Launches again what lost its runner, ends what ran out of time" }
     reconcile = { cron = "*/5 * * * *", path = "/internal/reconcile-deliveries", what = "Asks GitHub again for the webhooks that it could not deliver" }
   }
 }
