@@ -14,6 +14,14 @@ def violations(world):
     return [sentence for check in CHECKS for sentence in check(world)]
 
 
+def nothing_unforeseen(world):
+    """What fails on purpose is foreseen: any other exception is a defect, also where the run survives it."""
+    yield from world.defects
+    for entry in world.journal.of("run"):
+        if entry.facts["reason"] == "runner_error":
+            yield f"run {entry.facts['id']} met an unforeseen error"
+
+
 def one_pull_request(world):
     """I1: at most one pull request a run, and one open one an issue."""
     runs = Counter(marked_run(pull["body"]) for pull in world.github.pulls)
@@ -139,6 +147,7 @@ def cancelled_stays_cancelled(world):
 
 
 CHECKS = (
+    nothing_unforeseen,
     one_pull_request,
     accepted_ends,
     always_somebody_due,

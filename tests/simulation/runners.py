@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -49,9 +50,9 @@ class Runners:
         return error is None or isinstance(error, (Unauthenticated, Forbidden, NotFound)) or self._odd(error)
 
     def _odd(self, error):
-        if isinstance(error, PullwrightError):
-            return False
-        raise error
+        if not isinstance(error, PullwrightError):
+            self._world.defects.append(repr(error))
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,8 @@ class SimWorking:
 
     def __init__(self, *, claimed, tools, stream, credentials, **_):
         self._claimed, self._tools, self._stream, self._credentials = claimed, tools, stream, credentials
-        self.evidence, self.begun, self.hurry, self.spent = None, False, asyncio.Event(), Usage()
+        self.evidence, self.exit_code = None, None
+        self.begun, self.hurry, self.spent = False, asyncio.Event(), Usage()
 
     async def run(self, place, _resumed):
         await self._credentials()
@@ -149,7 +151,7 @@ def _tools(world, process):
         hmac_secret="",
         work_dir=world.folder / process.name,
         git=None,
-        agent=None,
+        agent=SimpleNamespace(type="An imagined agent"),
         sandbox=None,
         clock=world.clock,
         entropy=world.random.randbytes,

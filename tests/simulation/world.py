@@ -63,6 +63,7 @@ class World:
         self.github = SimGitHub(self.clock, self.journal)
         self.runners = Runners(self)
         self.plane = ControlPlane(self, self._deliver_task)
+        self.defects = []  # exceptions that nobody foresaw
         self.accepted, self.cancelled, self.issue_of = set(), set(), {}
 
     # ── what the end looks like, from the journal and the store ──
