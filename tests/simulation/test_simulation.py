@@ -14,7 +14,7 @@ from infra.core.run import State
 from tests.simulation.chaos import Fault
 from tests.simulation.world import planned, simulate
 
-QUICK, FULL, CHUNK = 120, 20_000, 40
+QUICK, FULL, CHUNK = 240, 20_000, 40
 FLOOR = 0.95
 """Share of the runs that must not fail while nothing is broken for good (I13): a system that fails everything is safe, too."""
 
