@@ -72,7 +72,7 @@ async def announce(run_id: RunId, services: Services) -> None:
         seconds = error.retry_after if isinstance(error, RateLimited) else LOOK_AGAIN / SECOND
         due_at = later(services.clock(), seconds * SECOND)
     await announcements.change(run_id, lambda now: replace(now, due_at=due_at, busy_until=EPOCH))
-    if due_at is not None and (run.ended or due_at - services.clock() < LOOK_AGAIN):
+    if due_at is not None and (run.ended or due_at - services.clock() <= LOOK_AGAIN):
         await nudge_at(run_id, due_at, services)
 
 

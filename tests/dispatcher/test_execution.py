@@ -18,7 +18,7 @@ from infra.local import identity
 from infra.platform_secrets import INTERNAL_KEY
 from infra.records.slots import RunSlots
 from infra.wire import RunLaunch
-from tests.world.control_plane import URL, control_plane
+from tests.world.control_plane import URL, control_plane, unchecked
 from tests.world.forge import FILES
 from tests.world.google_cloud import DISPATCHER, JOBS, PROJECT, REGION, google_cloud
 from tests.world.google_run import program
@@ -57,7 +57,7 @@ async def plane_with_jobs(tmp_path, cloud, files=FILES):
             endpoint=cloud.grpc_endpoint,
             credentials=cloud.credentials(),
         )
-        settings = msgspec.structs.replace(running.services.settings, **IN_THE_CLOUD)
+        settings = unchecked(running.services.settings, **IN_THE_CLOUD)
         yield running.with_services(replace(running.services, settings=settings, executions=lambda: executions))
         await executions.close()
 
@@ -299,7 +299,7 @@ async def test_of_many_who_ask_at_once_no_more_than_the_limit_get_room(plane):
 
 async def test_the_claim_of_a_service_respects_the_limit_too(plane):
     plane = capped(plane, total=1)
-    settings = msgspec.structs.replace(plane.services.settings, executor="service")
+    settings = unchecked(plane.services.settings, executor="service")
     plane = plane.with_services(replace(plane.services, settings=settings))
     await plane.new_run()
     await plane.new_run(task="Another thing")

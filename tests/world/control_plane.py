@@ -3,6 +3,7 @@ GitHub, and a clock that tests move. What runners would do, tests do through sig
 
 import asyncio
 import contextlib
+import copy
 import hashlib
 import hmac
 import json
@@ -242,3 +243,11 @@ async def control_plane(folder, files=FILES, **settings):
                 await (await plane.services.forge()).close()
             for part in (queue, services.store, services.bucket, services.secrets):
                 await part.close()
+
+
+def unchecked(settings, **changes):
+    """Other settings, without the look at what contradicts what: the hosts here are imaginary. That look has tests of its own."""
+    other = copy.copy(settings)
+    for name, value in changes.items():
+        msgspec.structs.force_setattr(other, name, value)
+    return other
